@@ -1,0 +1,1 @@
+//! A client that spreads Gets over the nodes, and groupcachectl.

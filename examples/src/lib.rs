@@ -1,0 +1,1 @@
+//! Loaders and applications to copy.

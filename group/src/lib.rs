@@ -1,0 +1,1 @@
+//! The loading process: cache, flights, generations and the order of a Get.

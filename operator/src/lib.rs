@@ -1,0 +1,1 @@
+//! The control plane: observe, plan, apply, roster, ledger, push and status.

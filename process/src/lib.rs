@@ -1,0 +1,1 @@
+//! How the processes start, report and stop: telemetry, admin HTTP, shutdown.
