@@ -1,0 +1,172 @@
+//! The one checked door from memberships on the wire to ring values, and back.
+
+use groupcache_ring::{Fault, Member, Snapshot, State, Version};
+use prost::Message;
+use thiserror::Error;
+
+use crate::cluster;
+
+/// Why a membership on the wire is not one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unsound {
+    /// The bytes are no snapshot message.
+    #[error("the snapshot does not decode: {0}")]
+    Garbled(String),
+    /// A member's state is none we know.
+    #[error("the member {name} has the unknown state {state}")]
+    UnknownState {
+        /// The member.
+        name: String,
+        /// The number on the wire.
+        state: i32,
+    },
+    /// The membership itself is faulty.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A version from the wire; an absent one is provisional.
+#[must_use]
+pub fn version(wire: Option<&cluster::Version>) -> Version {
+    wire.map_or(Version::PROVISIONAL, |v| Version::new(v.epoch, v.sequence))
+}
+
+/// A version for the wire.
+#[must_use]
+pub fn version_to_wire(version: Version) -> cluster::Version {
+    cluster::Version { epoch: version.epoch, sequence: version.sequence }
+}
+
+/// The snapshot message inside a signed one.
+///
+/// # Errors
+/// [`Unsound::Garbled`] if the bytes are no snapshot.
+pub fn open(signed: &cluster::SignedSnapshot) -> Result<cluster::Snapshot, Unsound> {
+    cluster::Snapshot::decode(signed.snapshot.clone()).map_err(|e| Unsound::Garbled(e.to_string()))
+}
+
+/// The checked membership of a snapshot message.
+///
+/// # Errors
+/// Every fault found.
+pub fn membership(wire: &cluster::Snapshot) -> Result<Snapshot, Vec<Unsound>> {
+    let mut faults = Vec::new();
+    let members: Vec<Member> = wire
+        .members
+        .iter()
+        .map(|member| {
+            let state = state(member.state).unwrap_or_else(|| {
+                faults.push(Unsound::UnknownState { name: member.name.clone(), state: member.state });
+                State::Joining
+            });
+            Member {
+                name: member.name.clone(),
+                pod_uid: member.pod_uid.clone(),
+                boot: member.boot,
+                address: member.address.clone(),
+                zone: member.zone.clone(),
+                state,
+            }
+        })
+        .collect();
+    let made = Snapshot::new(
+        &wire.cluster_uid,
+        version(wire.version.as_ref()),
+        version(wire.settled.as_ref()),
+        wire.grantors.clone(),
+        members,
+    );
+    match made {
+        Ok(snapshot) if faults.is_empty() => Ok(snapshot),
+        Ok(_) => Err(faults),
+        Err(more) => {
+            faults.extend(more.into_iter().map(Unsound::from));
+            Err(faults)
+        }
+    }
+}
+
+/// The snapshot message of a membership and a configuration.
+#[must_use]
+pub fn snapshot_to_wire(snapshot: &Snapshot, configuration: cluster::Configuration) -> cluster::Snapshot {
+    cluster::Snapshot {
+        cluster_uid: snapshot.cluster_uid().to_owned(),
+        version: Some(version_to_wire(snapshot.version())),
+        settled: Some(version_to_wire(snapshot.settled())),
+        grantors: snapshot.grantors().to_vec(),
+        members: snapshot.members().iter().map(member_to_wire).collect(),
+        configuration: Some(configuration),
+    }
+}
+
+/// A snapshot message as it is pushed while nothing signs it.
+#[must_use]
+pub fn unsigned(snapshot: &cluster::Snapshot) -> cluster::SignedSnapshot {
+    cluster::SignedSnapshot { snapshot: snapshot.encode_to_vec().into(), ..Default::default() }
+}
+
+/// The state of a member from the wire; `None` if it is none we know.
+#[must_use]
+pub fn state(wire: i32) -> Option<State> {
+    match cluster::MemberState::try_from(wire).ok()? {
+        cluster::MemberState::Unspecified => None,
+        cluster::MemberState::Joining => Some(State::Joining),
+        cluster::MemberState::Active => Some(State::Active),
+        cluster::MemberState::Draining => Some(State::Draining),
+    }
+}
+
+/// The state of a member for the wire.
+#[must_use]
+pub fn state_to_wire(state: State) -> cluster::MemberState {
+    match state {
+        State::Joining => cluster::MemberState::Joining,
+        State::Active => cluster::MemberState::Active,
+        State::Draining => cluster::MemberState::Draining,
+    }
+}
+
+fn member_to_wire(member: &Member) -> cluster::Member {
+    cluster::Member {
+        name: member.name.clone(),
+        pod_uid: member.pod_uid.clone(),
+        boot: member.boot,
+        address: member.address.clone(),
+        zone: member.zone.clone(),
+        state: state_to_wire(member.state).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Snapshot {
+        let members = vec![Member::active("a", "a:1"), Member { boot: 7, ..Member::active("b", "b:1") }];
+        Snapshot::new("uid", Version::new(2, 3), Version::new(2, 1), vec!["a".into()], members)
+            .expect("a sound membership")
+    }
+
+    #[test]
+    fn a_membership_survives_the_wire() {
+        let wire = snapshot_to_wire(&sample(), cluster::Configuration::default());
+        let opened = open(&unsigned(&wire)).expect("it decodes");
+        assert_eq!(membership(&opened).expect("it is sound"), sample());
+    }
+
+    #[test]
+    fn an_unknown_state_is_named_beside_the_other_faults() {
+        let mut wire = snapshot_to_wire(&sample(), cluster::Configuration::default());
+        wire.members[0].state = 9;
+        wire.cluster_uid.clear();
+        let said: Vec<_> = membership(&wire).expect_err("unsound").iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|s| s.contains("member a has the unknown state 9")), "{said:?}");
+        assert!(said.iter().any(|s| s.contains("cluster uid is empty")), "{said:?}");
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        let garbage = cluster::SignedSnapshot { snapshot: vec![0xFF; 40].into(), ..Default::default() };
+        assert!(matches!(open(&garbage), Err(Unsound::Garbled(_))));
+    }
+}
