@@ -12,25 +12,49 @@ pub mod convert;
 
 /// `groupcache.v1`: what an application says to a node.
 pub mod cache {
-    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated; documented in the .proto file")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        reason = "generated; documented in the .proto file"
+    )]
     include!("generated/groupcache.v1.rs");
 }
 
 /// `groupcache.cluster.v1`: what nodes and the operator say to each other.
 pub mod cluster {
-    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated; documented in the .proto file")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        reason = "generated; documented in the .proto file"
+    )]
     include!("generated/groupcache.cluster.v1.rs");
 }
 
 /// `groupcache.loader.v1`: what a node asks of a loader.
 pub mod loader {
-    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated; documented in the .proto file")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        reason = "generated; documented in the .proto file"
+    )]
     include!("generated/groupcache.loader.v1.rs");
 }
 
 /// `groupcachepb`: the Go family's peer protocol.
 pub mod family {
-    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated; documented in the .proto file")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        reason = "generated; documented in the .proto file"
+    )]
     include!("generated/groupcachepb.rs");
 }
 

@@ -1,0 +1,113 @@
+//! The seam to the source of truth: one method, called once per missing key however many wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::value::{Key, Outcome};
+
+/// Answers the value of a key that no node holds. An application that embeds the library gives a closure.
+pub trait Loader: Send + Sync + 'static {
+    /// The loader's name, for errors and metrics.
+    fn name(&self) -> &str;
+
+    /// Asks the source. The answer is wanted before `request.deadline`; the caller drops the future then.
+    fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>>;
+}
+
+/// What is asked of a loader.
+#[derive(Clone, Debug)]
+pub struct LoadRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The key.
+    pub key: Key,
+    /// When the load is given up.
+    pub deadline: Instant,
+}
+
+/// What the source said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The value, or that there is none.
+    pub outcome: Outcome,
+    /// For how long it may be kept; the group's ttl if that is shorter. `None`: the loader does not say. Zero: answered, not kept.
+    pub ttl: Option<Duration>,
+    /// The source's own version of it.
+    pub version: Option<u64>,
+}
+
+impl Loaded {
+    /// A value of which the loader says no more.
+    #[must_use]
+    pub fn value(bytes: impl Into<bytes::Bytes>) -> Self {
+        Loaded { outcome: Outcome::Value(bytes.into()), ttl: None, version: None }
+    }
+
+    /// "No such key".
+    #[must_use]
+    pub fn not_found() -> Self {
+        Loaded { outcome: Outcome::NotFound, ttl: None, version: None }
+    }
+}
+
+/// Why a load gave nothing. One variant per reaction; cheap to clone, because every waiter gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LoadError {
+    /// The source failed; final for the Gets that wait, nothing is kept.
+    #[error("{message}")]
+    Failed {
+        /// The gRPC status code that says it best.
+        code: i32,
+        /// The loader's name and what it said.
+        message: Arc<str>,
+    },
+    /// No load was started: a bound was met. A new try makes sense later.
+    #[error("{message}")]
+    Overloaded {
+        /// Which bound of which loader was met.
+        message: Arc<str>,
+        /// When a new try makes sense.
+        retry_after: Duration,
+    },
+}
+
+/// A loader made of a name and an async closure.
+pub struct FnLoader<F> {
+    name: String,
+    load: F,
+}
+
+impl<F> std::fmt::Debug for FnLoader<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FnLoader").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<F, R> FnLoader<F>
+where
+    F: Fn(LoadRequest) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Loaded, LoadError>> + Send + 'static,
+{
+    /// A loader that calls `load`.
+    pub fn new(name: impl Into<String>, load: F) -> Self {
+        FnLoader { name: name.into(), load }
+    }
+}
+
+impl<F, R> Loader for FnLoader<F>
+where
+    F: Fn(LoadRequest) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Loaded, LoadError>> + Send + 'static,
+{
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>> {
+        Box::pin((self.load)(request))
+    }
+}
