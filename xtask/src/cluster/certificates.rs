@@ -98,7 +98,9 @@ fn write_certificates(plan: &Plan, state: &Path) -> Result<String> {
     write_private(&state.join("ca.pem"), &ca_pem)?;
     write_private(&state.join("serving.pem"), &serving_pem)?;
     write_private(&state.join("serving.key"), &serving_key.serialize_pem())?;
-    write_private(&state.join("service-accounts.key"), &KeyPair::generate()?.serialize_pem())?;
+    let accounts = KeyPair::generate()?;
+    write_private(&state.join("service-accounts.key"), &accounts.serialize_pem())?;
+    write_private(&state.join("service-accounts.pub"), &accounts.public_key_pem())?;
     Ok(ca_pem)
 }
 

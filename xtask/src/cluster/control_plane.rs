@@ -55,7 +55,7 @@ pub(crate) fn api_server(plan: &Plan, tools: &KubernetesTools) -> Program {
         .argument("--enable-admission-plugins=NodeRestriction")
         .argument("--allow-privileged=true")
         .argument("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
-        .argument(format!("--service-account-key-file={}", file("service-accounts.key")))
+        .argument(format!("--service-account-key-file={}", file("service-accounts.pub")))
         .argument(format!("--service-account-signing-key-file={}", file("service-accounts.key")))
         .argument(format!("--tls-cert-file={}", file("serving.pem")))
         .argument(format!("--tls-private-key-file={}", file("serving.key")))
