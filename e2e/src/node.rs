@@ -1,0 +1,1 @@
+//! Cache nodes as processes on loopback.
