@@ -55,7 +55,8 @@ impl Cluster {
             if let Some(wanted) = nodes.filter(|wanted| *wanted != plan.nodes) {
                 bail!("cluster {name} runs with {} nodes, not {wanted}; `cluster down` it first", plan.nodes);
             }
-            progress.say(&format!("cluster {name} is up"));
+            progress.logs_are_in(&plan.paths().logs);
+            boot::make_ready(&plan, &tools, progress)?;
             return Ok(Self { plan, tools });
         }
         if sweep::has_traces(name) {
@@ -137,9 +138,16 @@ impl Cluster {
         network::enter(&self.plan.control_plane_namespace(), program)
     }
 
-    /// Works from the host's shell; the user's own `~/.kube/config` is not touched.
+    /// For use from the host's shell; the user's own `~/.kube/config` is not touched.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.plan.paths().kubeconfig()
+    }
+
+    /// What to type in a shell so that kubectl and helm are found and talk to this cluster.
+    pub(crate) fn shell_setup(&self) -> String {
+        let folder = |program: &Path| program.parent().unwrap_or(program).display().to_string();
+        let (kubectl, helm) = (folder(&self.tools.kubectl), folder(&self.tools.helm));
+        format!("export KUBECONFIG={} PATH={kubectl}:{helm}:$PATH", self.kubeconfig().display())
     }
 
     /// One log per program, and `audit.log`, the API server's record of every request.

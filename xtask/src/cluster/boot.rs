@@ -50,6 +50,21 @@ pub(crate) fn start(
     progress.step("waiting until the nodes are Ready and DNS answers", || boot.wait_until_ready())
 }
 
+/// Waits until a cluster that runs is Ready; finishes what an interrupted start left undone and mends cut links.
+///
+/// # Errors
+/// When it does not become Ready in time.
+pub(crate) fn make_ready(plan: &Plan, tools: &KubernetesTools, progress: &Progress) -> Result<()> {
+    let daemons = daemon::all(&plan.paths());
+    let boot = Boot { plan, tools, cgroups: Cgroups::detect()?, daemons };
+    progress.step(&format!("cluster {} runs: looking whether it is Ready", plan.name), || {
+        for node in plan.every_node() {
+            network::set_link(plan, &node.name, true)?;
+        }
+        boot.wait_until_ready()
+    })
+}
+
 impl Boot<'_> {
     fn prepare(&self, pause: &Archive) -> Result<()> {
         daemon::make_folders(&self.plan.paths())?;
@@ -80,10 +95,7 @@ impl Boot<'_> {
         for node in self.plan.every_node() {
             self.start_node(&node, &pause.reference.to_string())?;
         }
-        let objects = self.plan.paths().state.join("dns.json");
-        self.wait("the API server to take the DNS Service", |boot| {
-            boot.kubectl(["apply", "--filename", &objects.display().to_string()]).map(|_| ())
-        })
+        Ok(())
     }
 
     fn start_node(&mut self, node: &NodePlan, pause: &str) -> Result<()> {
@@ -99,6 +111,10 @@ impl Boot<'_> {
     }
 
     fn wait_until_ready(&self) -> Result<()> {
+        let objects = self.plan.paths().state.join("dns.json");
+        self.wait("the API server to take the DNS Service", |boot| {
+            boot.kubectl(["apply", "--filename", &objects.display().to_string()]).map(|_| ())
+        })?;
         self.wait("CoreDNS", Self::probe_dns)?;
         self.wait("the nodes to be Ready", |boot| {
             let nodes: Value = serde_json::from_str(&boot.kubectl(["get", "nodes", "--output", "json"])?)?;

@@ -89,7 +89,7 @@ pub(crate) fn run(command: ClusterCommand, progress: &Progress) -> Result<()> {
         ClusterCommand::Up { which, nodes } => {
             let cluster = Cluster::up(&which.name, nodes, progress)?;
             print!("{}", status::look(&which.name, progress)?.text()?);
-            println!("  try:        kubectl --kubeconfig {} get nodes", cluster.kubeconfig().display());
+            println!("  to use it:  {}", cluster.shell_setup());
             Ok(())
         }
         ClusterCommand::Down { which, keep_logs } => Cluster::down(&which.name, keep_logs, progress),

@@ -162,7 +162,6 @@ SystemdCgroup = false
 fn cni_config(plan: &Plan, node: &NodePlan) -> Value {
     json!({
         "cniVersion": "0.4.0",
-        // Begins like the cluster's namespaces, so that the plugins' leftovers are recognised as ours.
         "name": node.namespace,
         "plugins": [
             {
