@@ -93,8 +93,9 @@ impl Cluster {
         if !status::is_whole(&plan) {
             bail!("cluster {name} is not whole, some of its programs have ended: {start}");
         }
-        progress.logs_are_in(&plan.paths().logs);
-        Ok(Self { plan, tools: tools::ensure_kubernetes(progress)? })
+        let cluster = Self { plan, tools: tools::ensure_kubernetes(progress)? };
+        progress.logs_are_in(&cluster.logs());
+        Ok(cluster)
     }
 
     /// Takes a cluster down, in whatever state it is. Its logs go too, unless they are to be kept.
@@ -184,7 +185,7 @@ impl Cluster {
         let file = tempfile::NamedTempFile::new()?;
         fs::write(file.path(), &archive.bytes)?;
         for node in self.plan.every_node() {
-            if !node::images(&self.plan, &node)?.contains(&archive.reference.to_string()) {
+            if !node::has_image(&self.plan, &node, archive)? {
                 node::import_image(&self.plan, &node, file.path())
                     .with_context(|| format!("{} did not take the image {}", node.name, archive.reference))?;
             }

@@ -93,18 +93,18 @@ impl Boot<'_> {
         self.start(control_plane::scheduler(self.plan, self.tools))?;
         self.start(control_plane::coredns(self.plan, self.tools))?;
         for node in self.plan.every_node() {
-            self.start_node(&node, &pause.reference.to_string())?;
+            self.start_node(&node, pause)?;
         }
         Ok(())
     }
 
-    fn start_node(&mut self, node: &NodePlan, pause: &str) -> Result<()> {
+    fn start_node(&mut self, node: &NodePlan, pause: &Archive) -> Result<()> {
         let archive = self.pause_path();
         self.wait(&format!("containerd of {}", node.name), |boot| {
             node::import_image(boot.plan, node, Path::new(&archive))
         })?;
-        if !node::images(self.plan, node)?.iter().any(|image| image == pause) {
-            bail!("{} did not keep the image {pause} that its pods begin with", node.name);
+        if !node::has_image(self.plan, node, pause)? {
+            bail!("{} did not keep the image {} that its pods begin with", node.name, pause.reference);
         }
         self.start(node::kubelet(self.plan, node, self.tools))?;
         self.start(node::proxy(self.plan, node, self.tools))
