@@ -1,0 +1,69 @@
+//! What the commands need on this machine, and how what is missing gets there.
+
+pub(crate) mod apt;
+pub(crate) mod go;
+pub(crate) mod host;
+pub(crate) mod run;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::progress::Progress;
+use crate::tools::apt::Package;
+
+/// Where the programs of a local Kubernetes are.
+#[derive(Clone, Debug)]
+pub(crate) struct KubernetesTools {
+    /// kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, kubelet and pause.
+    pub(crate) components: PathBuf,
+    pub(crate) kubectl: PathBuf,
+    pub(crate) coredns: PathBuf,
+    pub(crate) helm: PathBuf,
+}
+
+/// What a local cluster takes from Debian.
+const CLUSTER_PACKAGES: &[Package] = &[
+    Package { name: "etcd-server", probe: "etcd", why: "keeps the cluster's objects" },
+    Package { name: "containerd", probe: "containerd", why: "runs the nodes' containers" },
+    Package { name: "runc", probe: "runc", why: "starts each container" },
+    Package { name: "containernetworking-plugins", probe: "/usr/lib/cni/ptp", why: "connects pods" },
+    Package { name: "iptables", probe: "iptables", why: "carries Services, inside the nodes' namespaces" },
+    Package { name: "conntrack", probe: "conntrack", why: "lets kube-proxy drop stale connections" },
+    Package { name: "socat", probe: "socat", why: "carries kubectl port-forward" },
+    Package { name: "iproute2", probe: "ip", why: "makes the network namespaces" },
+    Package { name: "util-linux", probe: "nsenter", why: "enters the network namespaces" },
+    Package { name: "mount", probe: "umount", why: "cleans up the nodes' mounts" },
+    Package { name: "procps", probe: "sysctl", why: "lets the nodes forward packets" },
+];
+
+/// Makes sure that everything a local cluster needs is here: root on Linux, Debian's packages, Kubernetes' programs.
+///
+/// # Errors
+/// When this machine cannot run a local cluster, or an install or a build fails; the text says what to do instead.
+pub(crate) fn ensure_cluster_tools(progress: &Progress) -> Result<KubernetesTools> {
+    host::require_root_on_linux()?;
+    let installed = apt::ensure(CLUSTER_PACKAGES, progress)?;
+    // The cluster starts its own; what the machine had before is left as it was.
+    let services = [("etcd-server", "etcd.service"), ("containerd", "containerd.service")];
+    let new = services.iter().filter(|(package, _)| installed.contains(package));
+    apt::disable_services(&new.map(|(_, service)| *service).collect::<Vec<_>>())?;
+    ensure_kubernetes(progress)
+}
+
+/// Makes sure that Kubernetes' own programs, CoreDNS and Helm are built; they are kept by version in the user's cache.
+/// kubectl and helm work on any system with Go.
+///
+/// # Errors
+/// When Go is missing or too old, or a build fails.
+pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<KubernetesTools> {
+    let components = go::ensure_built(&go::KUBERNETES, progress)?;
+    let coredns = go::ensure_built(&go::COREDNS, progress)?;
+    let helm = go::ensure_built(&go::HELM, progress)?;
+    Ok(KubernetesTools {
+        kubectl: components.join("kubectl"),
+        coredns: coredns.join("coredns"),
+        helm: helm.join("helm"),
+        components,
+    })
+}
