@@ -17,6 +17,7 @@ pub mod cache {
         unreachable_pub,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
         reason = "generated; documented in the .proto file"
     )]
     include!("generated/groupcache.v1.rs");
@@ -29,6 +30,7 @@ pub mod cluster {
         unreachable_pub,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
         reason = "generated; documented in the .proto file"
     )]
     include!("generated/groupcache.cluster.v1.rs");
@@ -41,6 +43,7 @@ pub mod loader {
         unreachable_pub,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
         reason = "generated; documented in the .proto file"
     )]
     include!("generated/groupcache.loader.v1.rs");
@@ -53,6 +56,7 @@ pub mod family {
         unreachable_pub,
         clippy::all,
         clippy::pedantic,
+        clippy::allow_attributes_without_reason,
         reason = "generated; documented in the .proto file"
     )]
     include!("generated/groupcachepb.rs");

@@ -55,7 +55,8 @@ impl Cluster {
             if let Some(wanted) = nodes.filter(|wanted| *wanted != plan.nodes) {
                 bail!("cluster {name} runs with {} nodes, not {wanted}; `cluster down` it first", plan.nodes);
             }
-            progress.say(&format!("cluster {name} is up"));
+            progress.logs_are_in(&plan.paths().logs);
+            boot::make_ready(&plan, &tools, progress)?;
             return Ok(Self { plan, tools });
         }
         if sweep::has_traces(name) {
@@ -92,8 +93,9 @@ impl Cluster {
         if !status::is_whole(&plan) {
             bail!("cluster {name} is not whole, some of its programs have ended: {start}");
         }
-        progress.logs_are_in(&plan.paths().logs);
-        Ok(Self { plan, tools: tools::ensure_kubernetes(progress)? })
+        let cluster = Self { plan, tools: tools::ensure_kubernetes(progress)? };
+        progress.logs_are_in(&cluster.logs());
+        Ok(cluster)
     }
 
     /// Takes a cluster down, in whatever state it is. Its logs go too, unless they are to be kept.
@@ -137,9 +139,16 @@ impl Cluster {
         network::enter(&self.plan.control_plane_namespace(), program)
     }
 
-    /// Works from the host's shell; the user's own `~/.kube/config` is not touched.
+    /// For use from the host's shell; the user's own `~/.kube/config` is not touched.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.plan.paths().kubeconfig()
+    }
+
+    /// What to type in a shell so that kubectl and helm are found and talk to this cluster.
+    pub(crate) fn shell_setup(&self) -> String {
+        let folder = |program: &Path| program.parent().unwrap_or(program).display().to_string();
+        let (kubectl, helm) = (folder(&self.tools.kubectl), folder(&self.tools.helm));
+        format!("export KUBECONFIG={} PATH={kubectl}:{helm}:$PATH", self.kubeconfig().display())
     }
 
     /// One log per program, and `audit.log`, the API server's record of every request.
@@ -176,7 +185,7 @@ impl Cluster {
         let file = tempfile::NamedTempFile::new()?;
         fs::write(file.path(), &archive.bytes)?;
         for node in self.plan.every_node() {
-            if !node::images(&self.plan, &node)?.contains(&archive.reference.to_string()) {
+            if !node::has_image(&self.plan, &node, archive)? {
                 node::import_image(&self.plan, &node, file.path())
                     .with_context(|| format!("{} did not take the image {}", node.name, archive.reference))?;
             }

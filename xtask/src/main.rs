@@ -3,9 +3,12 @@
 mod cluster;
 mod codegen;
 mod crds;
+mod demo;
 mod deny;
 mod images;
+mod install;
 mod progress;
+mod test;
 mod tidy;
 mod tools;
 
@@ -26,6 +29,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show a CacheCluster on a real Kubernetes: install, apply, 1,000 callers, one load
+    Demo(demo::DemoCommand),
+    /// Run the tests: every tier, or those that are named
+    Test(test::TestCommand),
     /// Start, stop and look at a local Kubernetes of several nodes
     #[command(subcommand)]
     Cluster(cluster::command::ClusterCommand),
@@ -53,6 +60,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let progress = Progress::new();
     let result = match arguments.command {
+        Command::Demo(command) => demo::run(&command, &progress),
+        Command::Test(command) => test::run(&command, &progress),
         Command::Cluster(command) => cluster::command::run(command, &progress),
         Command::Images(command) => images::command::run(&command, &progress),
         Command::Tidy => tidy::run(host::workspace()),

@@ -12,6 +12,9 @@ use anyhow::{Context, Result};
 /// After so much silence a running step says that it is still running: CI kills what says nothing.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// Columns by which what belongs to a step is set in.
+const INDENT: usize = 4;
+
 /// Prints the steps of one command on standard error; standard output belongs to the command's answer.
 pub(crate) struct Progress {
     began: Instant,
@@ -42,18 +45,18 @@ impl Progress {
         self.state().depth += 1;
         let began = Instant::now();
         let result = self.kept_alive(title, began, work);
-        self.state().depth -= 1;
         let seconds = began.elapsed().as_secs_f64();
         match &result {
-            Ok(_) => self.line(&format!("    {title}: done in {seconds:.1} s")),
-            Err(_) => self.line(&format!("    {title}: FAILED after {seconds:.1} s")),
+            Ok(_) => self.say(&format!("done in {seconds:.1} s")),
+            Err(_) => self.say(&format!("FAILED after {seconds:.1} s")),
         }
+        self.state().depth -= 1;
         result.with_context(|| title.to_owned())
     }
 
     /// Prints one line below the current step.
     pub(crate) fn say(&self, text: &str) {
-        self.line(&format!("    {text}"));
+        self.line(text);
     }
 
     /// Names the folder that a failure's last line points to.
@@ -81,7 +84,7 @@ impl Progress {
             scope.spawn(move || {
                 while done_rx.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
                     if self.state().last_line.elapsed() >= SILENCE {
-                        self.line(&format!("    {title}: {} s so far", began.elapsed().as_secs()));
+                        self.say(&format!("still {title}: {} s so far", began.elapsed().as_secs()));
                     }
                 }
             });
@@ -94,7 +97,13 @@ impl Progress {
     fn line(&self, text: &str) {
         let mut state = self.state();
         let elapsed = self.began.elapsed().as_secs();
-        eprintln!("[{:>3}:{:02}] {:indent$}{text}", elapsed / 60, elapsed % 60, "", indent = state.depth * 2);
+        eprintln!(
+            "[{:>3}:{:02}] {:indent$}{text}",
+            elapsed / 60,
+            elapsed % 60,
+            "",
+            indent = state.depth * INDENT
+        );
         state.last_line = Instant::now();
     }
 

@@ -44,7 +44,11 @@ const CLUSTER_PACKAGES: &[Package] = &[
 /// When this machine cannot run a local cluster, or an install or a build fails; the text says what to do instead.
 pub(crate) fn ensure_cluster_tools(progress: &Progress) -> Result<KubernetesTools> {
     host::require_root_on_linux()?;
-    apt::ensure(CLUSTER_PACKAGES, progress)?;
+    let installed = apt::ensure(CLUSTER_PACKAGES, progress)?;
+    // The cluster starts its own; what the machine had before is left as it was.
+    let services = [("etcd-server", "etcd.service"), ("containerd", "containerd.service")];
+    let new = services.iter().filter(|(package, _)| installed.contains(package));
+    apt::disable_services(&new.map(|(_, service)| *service).collect::<Vec<_>>())?;
     ensure_kubernetes(progress)
 }
 

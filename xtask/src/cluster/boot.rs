@@ -50,6 +50,21 @@ pub(crate) fn start(
     progress.step("waiting until the nodes are Ready and DNS answers", || boot.wait_until_ready())
 }
 
+/// Waits until a cluster that runs is Ready; finishes what an interrupted start left undone and mends cut links.
+///
+/// # Errors
+/// When it does not become Ready in time.
+pub(crate) fn make_ready(plan: &Plan, tools: &KubernetesTools, progress: &Progress) -> Result<()> {
+    let daemons = daemon::all(&plan.paths());
+    let boot = Boot { plan, tools, cgroups: Cgroups::detect()?, daemons };
+    progress.step(&format!("cluster {} runs: looking whether it is Ready", plan.name), || {
+        for node in plan.every_node() {
+            network::set_link(plan, &node.name, true)?;
+        }
+        boot.wait_until_ready()
+    })
+}
+
 impl Boot<'_> {
     fn prepare(&self, pause: &Archive) -> Result<()> {
         daemon::make_folders(&self.plan.paths())?;
@@ -78,27 +93,28 @@ impl Boot<'_> {
         self.start(control_plane::scheduler(self.plan, self.tools))?;
         self.start(control_plane::coredns(self.plan, self.tools))?;
         for node in self.plan.every_node() {
-            self.start_node(&node, &pause.reference.to_string())?;
+            self.start_node(&node, pause)?;
         }
-        let objects = self.plan.paths().state.join("dns.json");
-        self.wait("the API server to take the DNS Service", |boot| {
-            boot.kubectl(["apply", "--filename", &objects.display().to_string()]).map(|_| ())
-        })
+        Ok(())
     }
 
-    fn start_node(&mut self, node: &NodePlan, pause: &str) -> Result<()> {
+    fn start_node(&mut self, node: &NodePlan, pause: &Archive) -> Result<()> {
         let archive = self.pause_path();
         self.wait(&format!("containerd of {}", node.name), |boot| {
             node::import_image(boot.plan, node, Path::new(&archive))
         })?;
-        if !node::images(self.plan, node)?.iter().any(|image| image == pause) {
-            bail!("{} did not keep the image {pause} that its pods begin with", node.name);
+        if !node::has_image(self.plan, node, pause)? {
+            bail!("{} did not keep the image {} that its pods begin with", node.name, pause.reference);
         }
         self.start(node::kubelet(self.plan, node, self.tools))?;
         self.start(node::proxy(self.plan, node, self.tools))
     }
 
     fn wait_until_ready(&self) -> Result<()> {
+        let objects = self.plan.paths().state.join("dns.json");
+        self.wait("the API server to take the DNS Service", |boot| {
+            boot.kubectl(["apply", "--filename", &objects.display().to_string()]).map(|_| ())
+        })?;
         self.wait("CoreDNS", Self::probe_dns)?;
         self.wait("the nodes to be Ready", |boot| {
             let nodes: Value = serde_json::from_str(&boot.kubectl(["get", "nodes", "--output", "json"])?)?;

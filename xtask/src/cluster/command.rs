@@ -50,6 +50,22 @@ pub(crate) enum ClusterCommand {
         /// For example node-2
         node: String,
     },
+    /// Run kubectl on the cluster
+    Kubectl {
+        #[command(flatten)]
+        which: Which,
+        /// Its arguments, after `--`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run Helm on the cluster
+    Helm {
+        #[command(flatten)]
+        which: Which,
+        /// Its arguments, after `--`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Run a program where addresses of pods and Services can be reached
     Run {
         #[command(flatten)]
@@ -89,7 +105,7 @@ pub(crate) fn run(command: ClusterCommand, progress: &Progress) -> Result<()> {
         ClusterCommand::Up { which, nodes } => {
             let cluster = Cluster::up(&which.name, nodes, progress)?;
             print!("{}", status::look(&which.name, progress)?.text()?);
-            println!("  try:        kubectl --kubeconfig {} get nodes", cluster.kubeconfig().display());
+            println!("  to use it:  {}", cluster.shell_setup());
             Ok(())
         }
         ClusterCommand::Down { which, keep_logs } => Cluster::down(&which.name, keep_logs, progress),
@@ -109,7 +125,13 @@ pub(crate) fn run(command: ClusterCommand, progress: &Progress) -> Result<()> {
         ClusterCommand::Run { which, command } => {
             let cluster = Cluster::find(&which.name, progress)?;
             let Some((program, arguments)) = command.split_first() else { bail!("no program given") };
-            run::shown_to_user(cluster.inside(program).args(arguments))
+            run::with_users_terminal(cluster.inside(program).args(arguments))
+        }
+        ClusterCommand::Kubectl { which, arguments } => {
+            run::with_users_terminal(Cluster::find(&which.name, progress)?.kubectl().args(arguments))
+        }
+        ClusterCommand::Helm { which, arguments } => {
+            run::with_users_terminal(Cluster::find(&which.name, progress)?.helm().args(arguments))
         }
         ClusterCommand::HostDoor { target } => door::serve(&target),
     }

@@ -79,6 +79,7 @@ pub(crate) fn controller_manager(plan: &Plan, tools: &KubernetesTools) -> Progra
         .argument(format!("--root-ca-file={}", file("ca.pem")))
         .argument(format!("--service-account-private-key-file={}", file("service-accounts.key")))
         .argument(format!("--cert-dir={}", file("controller-manager")))
+        .argument(format!("--flex-volume-plugin-dir={}", file("volume-plugins")))
         .argument("--bind-address=127.0.0.1")
         .argument("--leader-elect=false")
         // A node that is cut off is NotReady after 20 s instead of 50 s: tests wait for it.

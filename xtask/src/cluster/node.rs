@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::daemon::Program;
 use crate::cluster::plan::{NodePlan, Plan};
+use crate::images::archive::Archive;
 use crate::tools::KubernetesTools;
 use crate::tools::host;
 use crate::tools::run;
@@ -68,13 +69,20 @@ pub(crate) fn import_image(plan: &Plan, node: &NodePlan, archive: &Path) -> Resu
     run::output(ctr(plan, node).args(["images", "import"]).arg(archive)).map(|_| ())
 }
 
-/// The references of all images that a node has.
+/// Whether a node has this very image under its name.
 ///
 /// # Errors
 /// When containerd does not answer.
-pub(crate) fn images(plan: &Plan, node: &NodePlan) -> Result<Vec<String>> {
-    let list = run::output(ctr(plan, node).args(["images", "list", "--quiet"]))?;
-    Ok(list.lines().map(str::to_owned).collect())
+pub(crate) fn has_image(plan: &Plan, node: &NodePlan, archive: &Archive) -> Result<bool> {
+    let list = run::output(ctr(plan, node).args(["images", "list"]))?;
+    Ok(lists(&list, archive))
+}
+
+/// Reads the table of `ctr images list`: name, type, digest, and more.
+fn lists(table: &str, archive: &Archive) -> bool {
+    let name = archive.reference.to_string();
+    let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.any(|row| row.first() == Some(&name.as_str()) && row.get(2) == Some(&archive.digest.as_str()))
 }
 
 fn ctr(plan: &Plan, node: &NodePlan) -> Command {
@@ -162,7 +170,6 @@ SystemdCgroup = false
 fn cni_config(plan: &Plan, node: &NodePlan) -> Value {
     json!({
         "cniVersion": "0.4.0",
-        // Begins like the cluster's namespaces, so that the plugins' leftovers are recognised as ours.
         "name": node.namespace,
         "plugins": [
             {
@@ -237,6 +244,19 @@ fn proxy_config(plan: &Plan, node: &NodePlan) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::archive::{self, Content};
+
+    #[test]
+    fn an_image_is_there_only_with_its_name_and_its_digest() {
+        let archive = archive::pack_with_tag("python", "3", &Content::new(&["/python"])).unwrap();
+        let row = |name: &str, digest: &str| {
+            format!("REF TYPE DIGEST SIZE\n{name} application/x {digest} 1.0 MiB\n")
+        };
+
+        assert!(lists(&row("groupcache.dev/python:3", &archive.digest), &archive));
+        assert!(!lists(&row("groupcache.dev/python:3", "sha256:00"), &archive));
+        assert!(!lists(&row("groupcache.dev/python:4", &archive.digest), &archive));
+    }
 
     #[test]
     fn two_nodes_share_no_folder_socket_or_cgroup() {

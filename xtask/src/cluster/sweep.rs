@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::cluster::cgroup::Cgroups;
 use crate::cluster::daemon;
 use crate::cluster::network;
-use crate::cluster::plan::{self, Paths};
+use crate::cluster::plan::Paths;
 use crate::cluster::{kernel, registry};
 use crate::progress::Progress;
 use crate::tools::run;
@@ -20,6 +20,8 @@ use crate::tools::run;
 const CNI_RESULTS: &str = "/var/lib/cni/results";
 /// Where kubelet links the logs of containers. Its path cannot be set.
 const CONTAINER_LOGS: &str = "/var/log/containers";
+/// Where kubelet makes its socket for device plugins.
+const KUBELET: &str = "/var/lib/kubelet";
 
 /// Stops everything of a cluster and removes its traces, except for its logs.
 ///
@@ -38,9 +40,11 @@ pub(crate) fn stop(name: &str, progress: &Progress) -> Result<()> {
         unmount_below(&[&paths.state, &paths.run])?;
         network::delete(name)?;
         cgroups.remove(&paths.cgroup)?;
-        remove_strays(name, &paths)?;
+        remove_strays(&paths)?;
         kernel::restore(name)?;
-        for folder in [&paths.run, &paths.state] {
+        remove_kubelet_folder(name)?;
+        // The state first: what is left without it is still seen as a trace.
+        for folder in [&paths.state, &paths.run] {
             remove_folder(folder)?;
         }
         Ok(())
@@ -98,10 +102,11 @@ fn mount_points(mounts: &str) -> Vec<PathBuf> {
 }
 
 /// What the cluster's programs leave in folders whose paths cannot be set.
-fn remove_strays(name: &str, paths: &Paths) -> Result<()> {
-    let prefix = plan::namespace_prefix(name);
+fn remove_strays(paths: &Paths) -> Result<()> {
+    // Each note names the namespace that it is about, and ours lie in our folder.
+    let ours = format!("\"{}/", paths.run.display());
     for entry in fs::read_dir(CNI_RESULTS).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        if fs::read_to_string(entry.path()).is_ok_and(|note| note.contains(&ours)) {
             remove_file(&entry.path())?;
         }
     }
@@ -111,7 +116,25 @@ fn remove_strays(name: &str, paths: &Paths) -> Result<()> {
         }
     }
     // Only when nothing of anybody else's is in them.
-    for folder in [CNI_RESULTS, "/var/lib/cni", CONTAINER_LOGS] {
+    for folder in [CNI_RESULTS, "/var/lib/cni", CONTAINER_LOGS, "/run/containerd/s", "/run/containerd"] {
+        fs::remove_dir(folder).ok();
+    }
+    Ok(())
+}
+
+/// Every kubelet makes a socket for device plugins at a path that cannot be set. A machine's own kubelet keeps much more
+/// beside it; where there is nothing else, it was ours.
+fn remove_kubelet_folder(name: &str) -> Result<()> {
+    let files =
+        walkdir::WalkDir::new(KUBELET).into_iter().flatten().filter(|entry| !entry.file_type().is_dir());
+    let others = registry::names().iter().any(|other| other != name);
+    let sockets = Path::new(KUBELET).join("device-plugins");
+    let only_ours = files.map(walkdir::DirEntry::into_path).all(|file| file == sockets.join("kubelet.sock"));
+    if others || !only_ours {
+        return Ok(());
+    }
+    remove_file(&sockets.join("kubelet.sock"))?;
+    for folder in [&sockets, Path::new(KUBELET)] {
         fs::remove_dir(folder).ok();
     }
     Ok(())

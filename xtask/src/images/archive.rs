@@ -52,6 +52,8 @@ impl fmt::Display for ImageRef {
 #[derive(Debug)]
 pub(crate) struct Archive {
     pub(crate) reference: ImageRef,
+    /// Of the manifest, with its `sha256:`.
+    pub(crate) digest: String,
     /// What its files take, unpacked.
     pub(crate) layer_bytes: usize,
     /// The tar for `ctr images import` or `docker load`.
@@ -90,11 +92,23 @@ impl Content {
     }
 }
 
-/// Packs an image of one layer.
+/// Packs an image of one layer; its tag is made from its content.
 ///
 /// # Errors
 /// When an entry does not fit into a tar, for example because its path is too long.
 pub(crate) fn pack(name: &str, content: &Content) -> Result<Archive> {
+    pack_as(name, None, content)
+}
+
+/// Packs an image of one layer under a tag that stays the same, for manifests that people paste.
+///
+/// # Errors
+/// When an entry does not fit into a tar, for example because its path is too long.
+pub(crate) fn pack_with_tag(name: &str, tag: &str, content: &Content) -> Result<Archive> {
+    pack_as(name, Some(tag), content)
+}
+
+fn pack_as(name: &str, tag: Option<&str>, content: &Content) -> Result<Archive> {
     let layer = layer(content)?;
     let layer_digest = sha256(&layer);
     let config = serde_json::to_vec(&config(content, &layer_digest))?;
@@ -106,8 +120,8 @@ pub(crate) fn pack(name: &str, content: &Content) -> Result<Archive> {
         "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
     }))?;
     let digest = sha256(&manifest);
-    let reference =
-        ImageRef { repository: format!("{REGISTRY}/{name}"), tag: digest[..TAG_DIGITS].to_owned() };
+    let tag = tag.unwrap_or(&digest[..TAG_DIGITS]).to_owned();
+    let reference = ImageRef { repository: format!("{REGISTRY}/{name}"), tag };
 
     let mut descriptor = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
     descriptor["annotations"] = json!({
@@ -128,7 +142,8 @@ pub(crate) fn pack(name: &str, content: &Content) -> Result<Archive> {
     append(&mut tar, &blob(&digest), &manifest, 0o644)?;
     append(&mut tar, &blob(&config_digest), &config, 0o644)?;
     append(&mut tar, &blob(&layer_digest), &layer, 0o644)?;
-    Ok(Archive { reference, layer_bytes: layer.len(), bytes: tar.into_inner()? })
+    let digest = format!("sha256:{digest}");
+    Ok(Archive { reference, digest, layer_bytes: layer.len(), bytes: tar.into_inner()? })
 }
 
 fn layer(content: &Content) -> Result<Vec<u8>> {
@@ -238,6 +253,18 @@ mod tests {
 
         assert_eq!(one.reference.repository, two.reference.repository);
         assert_ne!(one.reference.tag, two.reference.tag);
+    }
+
+    #[test]
+    fn a_given_tag_is_kept_whatever_the_content() {
+        let (one, two) = (content(b"old"), content(b"new"));
+
+        let (one, two) =
+            (pack_with_tag("python", "3", &one).unwrap(), pack_with_tag("python", "3", &two).unwrap());
+
+        assert_eq!(one.reference.to_string(), "groupcache.dev/python:3");
+        assert_eq!(one.reference, two.reference);
+        assert_ne!(one.digest, two.digest);
     }
 
     #[test]

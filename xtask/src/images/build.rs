@@ -179,6 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn the_dockerfile_makes_the_same_images() {
+        let dockerfile = std::fs::read_to_string(host::workspace().join("Dockerfile")).unwrap();
+
+        for Recipe { image, package, program } in RECIPES {
+            let user = archive::USER;
+            for line in [
+                format!("--package {package} --bin {program}"),
+                format!(
+                    "FROM scratch AS {image}\nCOPY --from=build /programs/{program} /{program}\n\
+                     USER {user}:{user}\nENTRYPOINT [\"/{program}\"]\n"
+                ),
+            ] {
+                assert!(dockerfile.contains(&line), "the Dockerfile lacks: {line}");
+            }
+        }
+    }
+
+    #[test]
     fn no_two_recipes_make_the_same_image() {
         let names: std::collections::BTreeSet<_> = RECIPES.iter().map(|recipe| recipe.image).collect();
         assert_eq!(names.len(), RECIPES.len());

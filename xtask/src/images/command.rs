@@ -1,13 +1,15 @@
 //! `cargo xtask images`: the command line of the images.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cluster::{Cluster, DEFAULT_NAME};
-use crate::images::{build, python};
+use crate::images::archive::Archive;
+use crate::images::build::{self, Images};
+use crate::images::python;
 use crate::progress::Progress;
 
 /// Builds the images and puts them on every node.
@@ -24,33 +26,41 @@ pub(crate) struct ImagesCommand {
     python: bool,
 }
 
-/// Does what the command line says; prints one line per image: its name and size.
+/// Does what the command line says; prints one line per image, its name first.
 ///
 /// # Errors
 /// When it cannot be done.
 pub(crate) fn run(command: &ImagesCommand, progress: &Progress) -> Result<()> {
+    if let Some(folder) = &command.save {
+        return save(folder, &archives(command.python, progress)?);
+    }
     // Says at once that there is no cluster, not after minutes of building.
-    let cluster = match &command.save {
-        None => Some(Cluster::find(&command.cluster, progress)?),
-        Some(_) => None,
-    };
-    let archives = if command.python {
-        vec![python::archive(progress)?]
-    } else {
-        build::archives(&build::RECIPES, progress)?.into_values().collect()
-    };
-    for archive in &archives {
-        if let Some(folder) = &command.save {
-            let name = archive.reference.repository.rsplit('/').next().unwrap_or("image");
-            let file = folder.join(format!("{name}.tar"));
-            fs::create_dir_all(folder)?;
-            fs::write(&file, &archive.bytes)
-                .with_context(|| format!("could not write {}", file.display()))?;
-        }
-        if let Some(cluster) = &cluster {
-            cluster.import(archive)?;
-        }
-        println!("{}  {:.1} MB", archive.reference, archive.layer_bytes as f64 / 1e6);
+    let cluster = Cluster::find(&command.cluster, progress)?;
+    if command.python {
+        println!("{}", python::load(&cluster, progress)?);
+        return Ok(());
+    }
+    let Images { node, operator, unicode_loader, ctl } = build::load(&cluster, progress)?;
+    for image in [node, operator, unicode_loader, ctl] {
+        println!("{image}");
+    }
+    Ok(())
+}
+
+fn archives(python: bool, progress: &Progress) -> Result<Vec<Archive>> {
+    if python {
+        return Ok(vec![python::archive(progress)?]);
+    }
+    Ok(build::archives(&build::RECIPES, progress)?.into_values().collect())
+}
+
+fn save(folder: &Path, archives: &[Archive]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
+    for archive in archives {
+        let name = archive.reference.repository.rsplit('/').next().unwrap_or("image");
+        let file = folder.join(format!("{name}.tar"));
+        fs::write(&file, &archive.bytes).with_context(|| format!("could not write {}", file.display()))?;
+        println!("{}  {:.1} MB  {}", archive.reference, archive.layer_bytes as f64 / 1e6, file.display());
     }
     Ok(())
 }

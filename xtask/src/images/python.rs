@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::images::archive::{self, Archive, Content};
+use crate::cluster::Cluster;
+use crate::images::archive::{self, Archive, Content, ImageRef};
 use crate::images::build;
 use crate::progress::Progress;
 use crate::tools::apt::{self, Package};
@@ -18,6 +19,16 @@ const LARGEST_BYTES: usize = 80_000_000;
 const PYTHON: &str = "/usr/bin/python3";
 const PACKAGE: Package =
     Package { name: "python3", probe: PYTHON, why: "becomes the image that runs loaders written in Python" };
+
+/// Packs the image and puts it on every node of a cluster, always under the same name: `groupcache.dev/python:3`.
+///
+/// # Errors
+/// When it cannot be packed or a node refuses it.
+pub(crate) fn load(cluster: &Cluster, progress: &Progress) -> Result<ImageRef> {
+    let archive = archive(progress)?;
+    progress.step("putting the Python image on every node", || cluster.import(&archive))?;
+    Ok(archive.reference)
+}
 
 /// Packs the image: `python3` is its entrypoint, there is no pip and no shell.
 ///
@@ -43,7 +54,7 @@ pub(crate) fn archive(progress: &Progress) -> Result<Archive> {
         }
         content.add_link(PYTHON, path(&interpreter)?);
         content.add_folder("/tmp", 0o1777);
-        let archive = archive::pack("python", &content)?;
+        let archive = archive::pack_with_tag("python", "3", &content)?;
         build::check_size(&archive, LARGEST_BYTES)?;
         Ok(archive)
     })

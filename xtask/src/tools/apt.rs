@@ -14,6 +14,8 @@ use crate::tools::run;
 
 /// Debian asks this file whether an installed package may start its service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Ours says never. The second line tells it from others', should an interrupted install have left it behind.
+const NEVER: &str = "#!/bin/sh\n# Written by `cargo xtask` while it installs packages.\nexit 101\n";
 
 /// A Debian package, how to see that it is not needed, and what for.
 #[derive(Debug)]
@@ -24,17 +26,17 @@ pub(crate) struct Package {
     pub(crate) why: &'static str,
 }
 
-/// Installs those packages whose probe is missing; says which and why.
+/// Installs those packages whose probe is missing; says which and why, and returns their names.
 ///
 /// # Errors
 /// When something is missing and this is not root, not a system with apt, or apt fails.
-pub(crate) fn ensure(packages: &[Package], progress: &Progress) -> Result<()> {
+pub(crate) fn ensure(packages: &[Package], progress: &Progress) -> Result<Vec<&'static str>> {
     let missing: Vec<&Package> =
         packages.iter().filter(|package| host::find_program(package.probe).is_none()).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    let names: Vec<&'static str> = missing.iter().map(|package| package.name).collect();
     if host::find_program("apt-get").is_none() {
         bail!(
             "missing here, and there is no apt-get to install it: {}.\n{}",
@@ -57,7 +59,7 @@ pub(crate) fn ensure(packages: &[Package], progress: &Progress) -> Result<()> {
         run::output(apt_get().arg("update"))?;
         run::output(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&names))?;
         match missing.iter().find(|package| host::find_program(package.probe).is_none()) {
-            None => Ok(()),
+            None => Ok(names),
             Some(package) => {
                 bail!("package {} is installed but {} is still not there", package.name, package.probe)
             }
@@ -87,12 +89,14 @@ impl ServicesStayStopped {
         match created {
             Ok(mut file) => {
                 let guard = Self { ours: true };
-                std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n")
+                std::io::Write::write_all(&mut file, NEVER.as_bytes())
                     .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
                     .with_context(|| format!("could not write {POLICY}"))?;
                 Ok(guard)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Ok(Self { ours: fs::read_to_string(POLICY).is_ok_and(|text| text == NEVER) })
+            }
             Err(error) => Err(error).with_context(|| format!("could not create {POLICY}")),
         }
     }
@@ -107,4 +111,15 @@ impl Drop for ServicesStayStopped {
             }
         }
     }
+}
+
+/// Keeps services of packages that were just installed from starting with the machine.
+///
+/// # Errors
+/// When systemd runs here and refuses.
+pub(crate) fn disable_services(names: &[&str]) -> Result<()> {
+    if names.is_empty() || !Path::new("/run/systemd/system").exists() {
+        return Ok(());
+    }
+    run::output(Command::new("systemctl").args(["disable", "--quiet"]).args(names)).map(|_| ())
 }

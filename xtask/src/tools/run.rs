@@ -30,9 +30,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// # Errors
 /// When it cannot start or exits non-zero.
 pub(crate) fn shown_to_user(command: &mut Command) -> Result<()> {
+    with_users_terminal(command.stdin(Stdio::null()))
+}
+
+/// Runs a program to its end, with the user's own input and output.
+///
+/// # Errors
+/// When it cannot start or exits non-zero.
+pub(crate) fn with_users_terminal(command: &mut Command) -> Result<()> {
     let shown = shown(command);
-    let status =
-        command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{shown}`"))?;
+    let status = command.status().with_context(|| format!("could not start `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` failed ({status}); its own words are above");
     }
