@@ -177,6 +177,11 @@ impl Client {
         }
     }
 
+    /// Waits until every address behind the name is connected; false if one is not after `patience`.
+    pub async fn wait_for_all(&self, patience: Duration) -> bool {
+        self.inner.nodes.wait_for_all(Instant::now() + patience).await
+    }
+
     /// The addresses of the nodes that are connected at the moment.
     #[must_use]
     pub fn addresses(&self) -> Vec<std::net::SocketAddr> {

@@ -9,7 +9,7 @@
 //! Only what is connected is in the list, so that a call never waits for a dead address. An address that is resolved no more loses
 //! its task, and with it its place; calls under way there end as they may.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,6 +56,8 @@ pub(crate) struct Nodes {
 #[derive(Debug)]
 struct Shared {
     ready: watch::Sender<Vec<Ready>>,
+    /// How many connections there ought to be.
+    wanted: AtomicUsize,
     /// Something broke: the addresses may be old.
     troubled: Notify,
     /// What was met last, for errors.
@@ -66,6 +68,7 @@ impl Nodes {
     pub(crate) fn start(config: &Builder, resolver: Arc<dyn Resolve>) -> Self {
         let shared = Arc::new(Shared {
             ready: watch::Sender::new(Vec::new()),
+            wanted: AtomicUsize::new(usize::MAX),
             troubled: Notify::new(),
             trouble: Mutex::new("its addresses are not resolved yet".to_owned()),
         });
@@ -96,6 +99,13 @@ impl Nodes {
         let mut ready_rx = self.shared.ready.subscribe();
         let some = timeout_at(patience, ready_rx.wait_for(|ready| !ready.is_empty())).await.is_ok();
         if some { self.pick(but) } else { None }
+    }
+
+    /// Waits until every address that is resolved is connected; false if one is not by the deadline.
+    pub(crate) async fn wait_for_all(&self, deadline: Instant) -> bool {
+        let mut ready_rx = self.shared.ready.subscribe();
+        let all = |ready: &Vec<Ready>| ready.len() >= self.shared.wanted.load(Ordering::Relaxed);
+        timeout_at(deadline, ready_rx.wait_for(all)).await.is_ok()
     }
 
     /// A call found the connection broken: it is made anew before it is used again.
@@ -160,6 +170,8 @@ async fn watch_addresses(shared: Arc<Shared>, resolver: Arc<dyn Resolve>, config
             }
             Ok(addresses) => {
                 connections.retain(|(address, _), _| addresses.contains(address));
+                let distinct: HashSet<_> = addresses.iter().collect();
+                shared.wanted.store(distinct.len() * config.connections_per_node, Ordering::Relaxed);
                 for address in addresses {
                     for connection in 0..config.connections_per_node {
                         connections.entry((address, connection)).or_insert_with(|| {

@@ -49,8 +49,8 @@ fn quick() -> Builder {
 
 async fn connected(name: &Name) -> Client {
     let client = quick().connect_resolved(name.clone()).await.unwrap();
-    let count = name.0.lock().len();
-    until(|| client.addresses().len() == count).await;
+    assert!(client.wait_for_all(Duration::from_secs(20)).await);
+    assert_eq!(client.addresses().len(), name.0.lock().len());
     client
 }
 

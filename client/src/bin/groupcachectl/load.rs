@@ -27,6 +27,9 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// A node takes 128 calls at a time on one connection; some are left for retries.
 const CALLERS_PER_CONNECTION: usize = 100;
 
+/// How long to wait for the last node before the first Get, so that the Gets are spread over all of them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Most seconds in a timeline: a day.
 const MAX_TIMELINE: usize = 86_400;
 
@@ -48,6 +51,9 @@ pub(crate) async fn load(shared: &Shared, load: &Load) -> anyhow::Result<Outcome
     let builder = Client::builder().deadline(shared.deadline).connections_per_node(connections);
     let client = builder.connect(&shared.address).await;
     let client = client.with_context(|| format!("cannot reach {} (--address)", shared.address))?;
+    if !client.wait_for_all(PATIENCE).await {
+        eprintln!("not every address is connected; going on with {:?}", client.addresses());
+    }
     let keys = Arc::new(Keys::new(load)?);
 
     let (stop_tx, stop) = watch::channel(false);
