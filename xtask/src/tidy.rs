@@ -12,6 +12,7 @@ mod links;
 mod machine;
 mod modules;
 mod names;
+mod quotes;
 mod tree;
 
 use std::path::Path;
@@ -33,6 +34,7 @@ const RULES: &[fn(&Tree) -> Vec<Fault>] = &[
     modules::check,
     links::check,
     machine::check,
+    quotes::check,
 ];
 
 /// Prints every fault and fails if there is one.

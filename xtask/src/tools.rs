@@ -4,6 +4,7 @@ pub(crate) mod apt;
 pub(crate) mod cargo;
 pub(crate) mod go;
 pub(crate) mod host;
+pub(crate) mod interrupt;
 pub(crate) mod run;
 
 use std::path::PathBuf;

@@ -37,6 +37,15 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
 
 fn clippy() -> Command {
     let mut command = cargo::command();
-    command.args(["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]);
+    command.args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]);
     command
 }

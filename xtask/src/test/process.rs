@@ -13,7 +13,17 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     let programs = world.programs()?;
     let logs = world.logs("process")?;
     let mut command = cargo::command();
-    command.args(["test", "--package", "groupcache-e2e", "--features", "process", "--test", "process", "--locked", "--"]);
+    command.args([
+        "test",
+        "--package",
+        "groupcache-e2e",
+        "--features",
+        "process",
+        "--test",
+        "process",
+        "--locked",
+        "--",
+    ]);
     // One after the other: a scenario that measures has the machine to itself.
     command.args(["--nocapture", "--test-threads", "1"]).args(&world.only);
     command.env("GROUPCACHE_E2E_LOGS", &logs);

@@ -40,7 +40,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
     for row in rows {
         line(row.tier, row.took, row.outcome.word());
     }
-    line("all", rows.iter().map(|row| row.took).sum(), if failures(rows).is_none() { "passed" } else { "FAILED" });
+    line(
+        "all",
+        rows.iter().map(|row| row.took).sum(),
+        if failures(rows).is_none() { "passed" } else { "FAILED" },
+    );
     text
 }
 
@@ -79,7 +83,8 @@ mod tests {
 
     #[test]
     fn the_table_tells_minutes_and_results() {
-        let rows = [row("unit", Outcome::Passed), row("docs", Outcome::Failed(anyhow!("red").context("tier docs")))];
+        let rows =
+            [row("unit", Outcome::Passed), row("docs", Outcome::Failed(anyhow!("red").context("tier docs")))];
 
         assert_eq!(
             table(&rows),
