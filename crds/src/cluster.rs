@@ -80,7 +80,7 @@ pub const DEFAULT_CACHE_PERCENT: i32 = 70;
     validation = Rule::new("size(self.groups) == 0 || (has(self.resources) && has(self.resources.limits) && 'memory' in self.resources.limits)")
         .message("resources.limits.memory must be set where there are groups: their budgets are shares of it")
         .field_path(".resources"),
-    validation = Rule::new("!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || quantity(string(self.groups.map(g, quantity(string(g.maxBytes)).asInteger()).sum() * 100 / self.memory.cachePercent)).compareTo(quantity(string(self.resources.limits['memory']))) <= 0")
+    validation = Rule::new("!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || !quantity('0').add(self.groups.map(g, quantity(string(g.maxBytes)).asInteger()).sum() * 100 / self.memory.cachePercent).isGreaterThan(quantity(string(self.resources.limits['memory'])))")
         .message("groups[].maxBytes together must not be greater than memory.cachePercent (70 unless set) of resources.limits.memory")
         .field_path(".groups")
 )]

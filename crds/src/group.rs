@@ -16,13 +16,13 @@ pub const DEFAULT_MAX_VALUE_BYTES: &str = "1Mi";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("quantity(string(self.maxBytes)).sign() > 0")
+    validation = Rule::new("quantity(string(self.maxBytes)).isGreaterThan(quantity('0'))")
         .message("maxBytes must be greater than 0: a group with no memory keeps nothing")
         .field_path(".maxBytes"),
-    validation = Rule::new("quantity(string(self.maxValueBytes)).sign() > 0 && quantity(string(self.maxValueBytes)).compareTo(quantity('8Mi')) <= 0")
+    validation = Rule::new("quantity(string(self.maxValueBytes)).isGreaterThan(quantity('0')) && !quantity(string(self.maxValueBytes)).isGreaterThan(quantity('8Mi'))")
         .message("maxValueBytes must be greater than 0 and at most 8Mi")
         .field_path(".maxValueBytes"),
-    validation = Rule::new("quantity(string(self.maxBytes)).sign() == 0 || quantity(string(self.maxValueBytes)).compareTo(quantity(string(self.maxBytes))) <= 0")
+    validation = Rule::new("!quantity(string(self.maxBytes)).isGreaterThan(quantity('0')) || !quantity(string(self.maxValueBytes)).isGreaterThan(quantity(string(self.maxBytes)))")
         .message("maxValueBytes must not be greater than maxBytes: such a value could never be kept (maxValueBytes is 1Mi unless set)")
         .field_path(".maxValueBytes"),
     validation = Rule::new("!has(self.negativeTtlSeconds) || !has(self.ttlSeconds) || self.negativeTtlSeconds <= self.ttlSeconds")
@@ -56,7 +56,7 @@ pub struct Group {
 
     /// Longest key, in bytes.
     #[serde(default = "default_max_key_bytes")]
-    #[schemars(range(min = 1, max = 65_536))]
+    #[schemars(range(min = 1, max = 8192))]
     pub max_key_bytes: i32,
 
     /// Largest value that is kept; a larger one is answered but not kept. At most `8Mi`.

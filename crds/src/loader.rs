@@ -57,7 +57,7 @@ pub struct GrpcLoader {
 pub struct HttpLoader {
     /// For example `http://users.default.svc/users/{key}`. `{key}` is the key, percent-encoded as one path segment; `{group}`,
     /// which may be left out, the group's name. 200: the body is the value; 404: no such key.
-    #[schemars(length(min = 10, max = 2048), regex(pattern = r"^http://[^\s/]+/\S*$"))]
+    #[schemars(length(min = 10, max = 2048), regex(pattern = r"^https?://[^\s/]+/\S*$"))]
     pub url: String,
 }
 
@@ -70,7 +70,7 @@ pub struct Concurrency {
     pub max_in_flight_per_node: i32,
 
     /// Loads that wait for a place; one more is refused at once.
-    #[schemars(range(min = 0, max = 100_000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_queued: i32,
 
     /// Milliseconds a load waits for a place before it is refused.

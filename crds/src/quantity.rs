@@ -100,14 +100,15 @@ impl JsonSchema for Quantity {
 
 /// The schema of an amount of bytes that rules can add up: whole, and at most about one pebibyte.
 ///
-/// The bound is what lets the rules on budgets add and multiply without running over.
+/// The bound is what lets the rules on budgets add and multiply without running over; and the API server's `asInteger` gives up on
+/// amounts with a fraction or more digits than these.
 pub(crate) fn bytes_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
         "maxLength": 16,
         "minimum": 0,
         "maximum": 999_999_999_999_999_i64,
-        "pattern": "^([0-9]{1,15}|[0-9]{1,12}(k|Ki)|[0-9]{1,9}(M|Mi)|[0-9]{1,6}(G|Gi)|[0-9]{1,3}(T|Ti))$",
+        "pattern": "^([0-9]{1,15}|[0-9]{1,11}(k|Ki)|[0-9]{1,8}(M|Mi)|[0-9]{1,5}(G|Gi)|[0-9]{1,2}(T|Ti))$",
     })
 }
 
