@@ -56,7 +56,7 @@ impl Drop for Namespace {
                     folder.display()
                 ),
                 Err(error) => {
-                    eprintln!("scenario {}: and its state could not be written: {error:#}", self.scenario)
+                    eprintln!("scenario {}: and its state could not be written: {error:#}", self.scenario);
                 }
             }
         }

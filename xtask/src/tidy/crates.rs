@@ -155,7 +155,7 @@ impl Crates {
             for way in ways {
                 let last = way.last()?;
                 for step in self.built_from.get(last).into_iter().flatten() {
-                    let longer = [way.as_slice(), &[step.clone()]].concat();
+                    let longer = [way.as_slice(), std::slice::from_ref(step)].concat();
                     if step == to {
                         return Some(longer);
                     }

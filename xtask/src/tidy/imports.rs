@@ -114,7 +114,7 @@ impl Paths<'_> {
         match tree {
             syn::UseTree::Path(path) => self.walk(&with(&path.ident), &path.tree),
             syn::UseTree::Name(name) if name.ident == "self" => {
-                self.found(prefix, name.ident.span().start().line)
+                self.found(prefix, name.ident.span().start().line);
             }
             syn::UseTree::Name(name) => self.found(&with(&name.ident), name.ident.span().start().line),
             syn::UseTree::Rename(name) => self.found(&with(&name.ident), name.ident.span().start().line),
