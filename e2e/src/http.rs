@@ -1,7 +1,7 @@
 //! The little HTTP that a scenario needs: one request on one connection, as curl would send it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -42,11 +42,22 @@ pub fn send_body(method: &str, address: SocketAddr, target: &str, body: &str) ->
     parse(&String::from_utf8_lossy(&bytes)).with_context(|| format!("{method} {address}{target}"))
 }
 
-/// Sends bytes, whatever they are, and returns what comes until the other side closes or is silent.
+/// Sends bytes, whatever they are, says that no more will come, and returns what comes back.
 ///
 /// # Errors
 /// When there is no connection.
-pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
+pub fn exchange_and_leave(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    // Whoever sees garbage early may close before it has come whole.
+    stream.write_all(bytes).ok();
+    stream.shutdown(Shutdown::Write).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    Ok(answer)
+}
+
+fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all(bytes)?;

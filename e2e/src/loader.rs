@@ -108,6 +108,14 @@ impl ProcessLoader {
         loads(&http::send("GET", self.admin, &format!("/loads?key={key}"))?.body)
     }
 
+    /// How many loads it has seen in all.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn loads(&self) -> Result<u64> {
+        loads(&http::send("GET", self.admin, "/loads")?.body)
+    }
+
     /// Makes every load slow, or fail.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ fn bad_input_gets_the_answers_of_the_contract_and_the_node_lives() {
             for garbage in GARBAGE {
                 // A tunnel of its own for each: kubectl gives one up when the other side resets the connection.
                 let forward = Forward::open(kubectl, &pod, port)?;
-                http::exchange(forward.address, garbage)
+                http::exchange_and_leave(forward.address, garbage)
                     .with_context(|| format!("garbage at port {port}"))?;
             }
         }

@@ -1,3 +1,8 @@
 //! What the system promises, each promise a scenario with real programs on loopback: `cargo xtask test process`.
 
+mod drain;
+mod garbage;
+mod herd;
 mod own_loader;
+mod owner_killed;
+mod restart;
