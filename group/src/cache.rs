@@ -140,7 +140,7 @@ impl Half {
     pub(crate) fn settle(&self) {
         let removed = self.account.removed.load(Ordering::Relaxed);
         if removed > self.capacity / BIG_SHARE || self.bytes() > self.capacity {
-            self.account.removed.fetch_sub(removed, Ordering::Relaxed);
+            self.account.removed.store(0, Ordering::Relaxed);
             self.store.tidy();
         }
     }

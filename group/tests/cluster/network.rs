@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -35,6 +36,8 @@ pub(crate) struct Network {
     nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
     links: Mutex<HashMap<(Leg, String), watch::Sender<(usize, Hold)>>>,
+    /// Makes every message take a moment, now a short one and now a long one.
+    pub(crate) shaky: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +77,9 @@ impl Network {
     async fn pass(&self, leg: Leg, node: &str) -> Result<(), PeerError> {
         let link = self.link(leg, node);
         link.send_modify(|(passed, _)| *passed += 1);
+        if self.shaky.load(Ordering::Relaxed) {
+            shake().await;
+        }
         let hold = link.subscribe().wait_for(|(_, hold)| *hold != Hold::Held).await.unwrap().1;
         if hold == Hold::Cut { Err(PeerError::Unreachable(format!("{node} is cut off").into())) } else { Ok(()) }
     }
@@ -221,5 +227,14 @@ impl Cluster {
     /// A Get with a deadline of its own.
     pub(crate) async fn get_by(&self, at: usize, key: &Key, deadline: Instant) -> Result<Answer, GetError> {
         self.group(at).get(key.clone(), Origin::Client, deadline).await
+    }
+}
+
+/// A pause of a random length, mostly none.
+pub(crate) async fn shake() {
+    match rand::random_range(0..20) {
+        0 => tokio::time::sleep(Duration::from_millis(rand::random_range(1..5))).await,
+        1..8 => tokio::task::yield_now().await,
+        _ => {}
     }
 }

@@ -1,7 +1,7 @@
 //! The source of truth: a counter per key, loads that are counted and can be held, and ways to fail.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -11,6 +11,8 @@ use groupcache_group::value::{Key, Outcome};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::network::shake;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mood {
@@ -29,6 +31,7 @@ pub(crate) struct Source {
     calls: AtomicUsize,
     held: watch::Sender<bool>,
     started: watch::Sender<usize>,
+    pub(crate) shaky: AtomicBool,
 }
 
 impl Default for Source {
@@ -40,6 +43,7 @@ impl Default for Source {
             calls: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             started: watch::Sender::new(0),
+            shaky: AtomicBool::new(false),
         }
     }
 }
@@ -85,6 +89,9 @@ impl Loader for Source {
             // The answer is the counter as it stands when the load starts.
             let counter = self.counters.lock().get(&request.key).copied().unwrap_or(0);
             self.started.send_modify(|started| *started += 1);
+            if self.shaky.load(Ordering::Relaxed) {
+                shake().await;
+            }
             self.held.subscribe().wait_for(|held| !held).await.unwrap();
             let mood = self.mood.lock().clone();
             let mut loaded = match mood {
