@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let table = Table::open(&args.database).await.with_context(|| {
         format!("cannot open the database {}; is its folder there and writable?", args.database)
     })?;
-    let rows = table.len().await?;
+    let rows = table.count().await?;
     let loader =
         UnicodeLoader { table: table.clone(), counts: Arc::new(Counts::default()), faults: Arc::new(faults) };
 
