@@ -121,6 +121,15 @@ async fn a_call_is_retried_once_and_only_when_unavailable() {
 }
 
 #[tokio::test]
+async fn what_the_loader_says_is_final_whatever_its_code() {
+    let stub = Stub::start(Says::LoaderFailed);
+    let client = connected(&Name::of(&[&stub])).await;
+    let failed = GetError::Failed { code: Code::Unavailable, message: "loader names: it is down".to_owned() };
+    assert_eq!(client.get("unicode", "key").await, Err(failed));
+    assert_eq!(stub.calls(), 1);
+}
+
+#[tokio::test]
 async fn no_such_key_is_an_answer() {
     let stub = Stub::start(Says::NotFound);
     let client = connected(&Name::of(&[&stub])).await;
