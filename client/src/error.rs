@@ -38,7 +38,7 @@ pub enum GetError {
     #[error("{0}")]
     InvalidArgument(String),
     /// The loader failed, or something else that only its text explains.
-    #[error("{message}")]
+    #[error("{message} ({code:?})")]
     Failed {
         /// The gRPC status code.
         code: Code,
