@@ -1,0 +1,82 @@
+//! Runs a benchmark and prints its figures.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use groupcache_bench::rounds::Figure;
+use groupcache_bench::{hit, ring};
+
+/// Benchmarks beside the peers, in one run. Build with --release; see bench/README.md for how to read them.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+    /// Rounds in which the contestants take turns; the median counts.
+    #[arg(long, default_value_t = 9, global = true, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// Operations of each thread in each round.
+    #[arg(long, default_value_t = 500_000, global = true, value_parser = clap::value_parser!(u32).range(1_000..))]
+    operations: u32,
+    /// For whom the output is.
+    #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// A Get that is in the cache: a whole group beside the raw store.
+    Hit {
+        /// Numbers of threads, one after the other.
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        threads: Vec<usize>,
+    },
+    /// Who owns a key, in clusters of 3, 10 and 50.
+    Ring,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: its figures mean nothing; add --release");
+    }
+    let (rounds, operations) = (args.rounds as usize, args.operations as usize);
+    let mut figures = Vec::new();
+    match &args.bench {
+        Bench::Hit { threads } => {
+            for &threads in threads {
+                anyhow::ensure!((1..=256).contains(&threads), "--threads takes numbers from 1 to 256");
+                eprintln!("measuring with {threads} thread(s), {rounds} rounds");
+                figures.push(hit::run(threads, rounds, operations)?);
+            }
+        }
+        Bench::Ring => figures.push(ring::run(rounds, operations)),
+    }
+    for figures in &figures {
+        match args.output {
+            Output::Json => println!("{}", serde_json::to_string(figures)?),
+            Output::Text => print_table(figures),
+        }
+    }
+    Ok(())
+}
+
+/// One line per contestant, each compared with the first.
+fn print_table(figures: &[Figure]) {
+    println!(
+        "{:<28}{:>8}{:>12}{:>10}{:>20}{:>8}",
+        "", "threads", "ns/op", "M op/s", "fastest-slowest", "ratio"
+    );
+    for figure in figures {
+        let spread = format!("{:.0}-{:.0}", figure.spread_ns.0, figure.spread_ns.1);
+        let ratio = figure.ns_per_op / figures[0].ns_per_op;
+        println!(
+            "{:<28}{:>8}{:>12.1}{:>10.2}{:>20}{:>8.2}",
+            figure.name, figure.threads, figure.ns_per_op, figure.million_per_second, spread, ratio
+        );
+    }
+}

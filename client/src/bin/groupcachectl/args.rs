@@ -1,0 +1,162 @@
+//! The command line, and the environment behind it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+
+use crate::output::Output;
+
+/// Asks a groupcache cluster: get, remove, describe, and a load generator.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no such key.\n\n\
+        Examples:\n  \
+        groupcachectl --address dns:///quickstart:8080 get unicode U+1F980\n  \
+        groupcachectl remove unicode U+1F980 U+0041\n  \
+        groupcachectl load --group unicode --cold-key U+1F980 --concurrent 1000\n  \
+        groupcachectl load --group unicode --keys-from unicode --callers 32 --duration 10s --output json"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shared {
+    /// The cluster's data port: dns:///HOST:PORT, http://HOST:PORT or HOST:PORT; several divided by commas.
+    /// Every address behind a name is used.
+    #[arg(long, env = "GROUPCACHE_ADDRESS", default_value = "127.0.0.1:8080", global = true)]
+    pub(crate) address: String,
+    /// When a call is given up, its retry included.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) deadline: Duration,
+    /// For whom the output is.
+    #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the value of one key. Exit code 3 if there is no such key.
+    Get {
+        /// The group's name.
+        group: String,
+        /// The key, as text.
+        key: String,
+    },
+    /// Print the values of several keys of one group, in one call.
+    GetMany {
+        /// The group's name.
+        group: String,
+        /// The keys, as text.
+        #[arg(required = true, num_args = 1..=1024)]
+        keys: Vec<String>,
+    },
+    /// Purge keys from every node. After success every Get answers what the loader says from then on.
+    Remove {
+        /// The group's name.
+        group: String,
+        /// The keys, as text.
+        #[arg(required = true, num_args = 1..=1024)]
+        keys: Vec<String>,
+    },
+    /// Ask every node who it is, what it holds and which membership it has adopted.
+    Describe {
+        /// The nodes' cluster ports, as in --address. Only a pod that may reach them can ask.
+        #[arg(long, env = "GROUPCACHE_CLUSTER_ADDRESS", default_value = "127.0.0.1:8081")]
+        cluster_address: String,
+    },
+    /// Send Gets and report what came: counts, sources, failed attempts, latencies.
+    ///
+    /// Each caller sends a Get, waits for the answer and sends the next. SIGINT or SIGTERM ends it early, with the summary.
+    /// Latencies are of the Gets that were answered, retries included. Exit code 1 if a Get failed although it was retried.
+    Load(Load),
+}
+
+/// The arguments of the load generator.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("end").args(["duration", "gets", "until_signal", "cold_key"]))]
+#[command(group = ArgGroup::new("source").args(["keys_file", "keys_from", "key_pattern", "cold_key"]))]
+pub(crate) struct Load {
+    /// The group's name.
+    #[arg(long)]
+    pub(crate) group: String,
+    /// How many callers send Gets at the same time.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) callers: u32,
+    /// Stop after this time, for example 10s or 2m. The default, 10s, holds where no other end is given.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Stop after so many Gets.
+    #[arg(long)]
+    pub(crate) gets: Option<u64>,
+    /// Stop only when told to, by SIGINT or SIGTERM.
+    #[arg(long)]
+    pub(crate) until_signal: bool,
+    /// Instead of all that: send --concurrent Gets of this one key at the same moment.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) cold_key: Option<String>,
+    /// How many Gets of the cold key.
+    #[arg(long, default_value_t = 1_000, requires = "cold_key", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) concurrent: u32,
+    /// Take the keys from a file, one per line, the most popular first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys_file: Option<PathBuf>,
+    /// Take the keys from a known set; unicode: U+0020 and on, the assigned characters with a name of their own.
+    #[arg(long, value_enum)]
+    pub(crate) keys_from: Option<KeysFrom>,
+    /// Make the keys from a pattern in which {n} stands for 0, 1, and so on. The default is key-{n}.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) key_pattern: Option<String>,
+    /// How many different keys.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) keys: u32,
+    /// How unequal the keys are: the exponent of a Zipf distribution; 0: all alike.
+    #[arg(long, default_value_t = 0.99, value_parser = exponent)]
+    pub(crate) zipf: f64,
+    /// Draw the same keys in every run with the same seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Connections to each node. The default is one for each 100 callers.
+    #[arg(long)]
+    pub(crate) connections: Option<usize>,
+    /// Add one entry per second to the summary.
+    #[arg(long)]
+    pub(crate) timeline: bool,
+    /// No progress on standard error.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// Known sets of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeysFrom {
+    Unicode,
+}
+
+fn exponent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(exponent) if (0.0..=10.0).contains(&exponent) => Ok(exponent),
+        _ => Err("it is a number from 0 to 10".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+        assert!(
+            Args::try_parse_from(["g", "load", "--group", "g", "--gets", "1", "--duration", "1s"]).is_err()
+        );
+        assert!(Args::try_parse_from(["g", "get", "unicode", "U+1F980", "--output", "json"]).is_ok());
+    }
+}

@@ -1,0 +1,35 @@
+//! Asks a cluster from the command line: get, remove, describe, load.
+
+mod args;
+mod call;
+mod describe;
+mod load;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::output::Outcome;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match &args.command {
+        Command::Get { group, key } => call::get(&args.shared, group, key).await,
+        Command::GetMany { group, keys } => call::get_many(&args.shared, group, keys).await,
+        Command::Remove { group, keys } => call::remove(&args.shared, group, keys).await,
+        Command::Describe { cluster_address } => describe::describe(&args.shared, cluster_address).await,
+        Command::Load(load) => load::load(&args.shared, load).await,
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Outcome::NoSuchKey) => ExitCode::from(output::NO_SUCH_KEY),
+        Err(error) => {
+            eprintln!("groupcachectl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

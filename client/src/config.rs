@@ -1,0 +1,120 @@
+//! The client's settings and their defaults.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::error::ConnectError;
+use crate::nodes::Nodes;
+use crate::resolve::{Dns, Resolve};
+use crate::target::Target;
+
+/// Attempts per call: the first, and one retry at another node after UNAVAILABLE.
+pub const MAX_ATTEMPTS: u32 = 2;
+
+/// Settings of a client. What is not set has the default that its method names.
+#[derive(Clone)]
+pub struct Builder {
+    pub(crate) deadline: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) resolve_every: Duration,
+    pub(crate) keepalive_every: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) connections_per_node: usize,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            deadline: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            resolve_every: Duration::from_secs(5),
+            keepalive_every: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(3),
+            connections_per_node: 1,
+        }
+    }
+}
+
+impl Builder {
+    /// When a call is given up, retry included. Default 5 s.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// When an attempt to connect to one node is given up, and how long a call waits while no node is connected. Default 1 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How often the addresses are resolved anew, besides whenever a connection fails. Default 5 s.
+    #[must_use]
+    pub fn resolve_every(mut self, period: Duration) -> Self {
+        self.resolve_every = period;
+        self
+    }
+
+    /// A connection on which nothing came for `every` is probed, and dropped if no answer comes within `timeout`. Defaults 10 s and 3 s.
+    #[must_use]
+    pub fn keepalive(mut self, every: Duration, timeout: Duration) -> Self {
+        (self.keepalive_every, self.keepalive_timeout) = (every, timeout);
+        self
+    }
+
+    /// Connections to each node, 1 to 64. A node takes 128 calls at a time on one; more wait in the client. Default 1.
+    #[must_use]
+    pub fn connections_per_node(mut self, connections: usize) -> Self {
+        self.connections_per_node = connections.clamp(1, 64);
+        self
+    }
+
+    /// Resolves `addresses` (`dns:///host:port`, `http://host:port` or `host:port`, several divided by commas) and waits for the first connection.
+    ///
+    /// # Errors
+    /// If an address is malformed, or if no node is connected when the deadline passes.
+    pub async fn connect(self, addresses: &str) -> Result<Client, ConnectError> {
+        let targets: Vec<Target> =
+            addresses.split(',').map(|address| address.trim().parse()).collect::<Result<_, _>>()?;
+        self.connect_resolved(Dns::new(targets)).await
+    }
+
+    /// The same, with the addresses that `resolver` names.
+    ///
+    /// # Errors
+    /// If no node is connected when the deadline passes.
+    pub async fn connect_resolved(self, resolver: impl Resolve) -> Result<Client, ConnectError> {
+        let nodes = Nodes::start(&self, Arc::new(resolver));
+        let deadline = tokio::time::Instant::now() + self.deadline;
+        match nodes.wait(deadline, None).await {
+            Some(_) => Ok(Client::new(nodes, &self)),
+            None => Err(ConnectError::NoNode(nodes.trouble())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throttle::{MAX_TOKENS, TOKEN_RATIO};
+
+    #[test]
+    fn the_documented_service_config_says_what_this_client_does() {
+        let config: serde_json::Value = serde_json::from_str(include_str!("../service-config.json")).unwrap();
+        let method = &config["methodConfig"][0];
+        assert_eq!(method["retryPolicy"]["maxAttempts"], MAX_ATTEMPTS);
+        assert_eq!(method["timeout"], format!("{}s", Builder::default().deadline.as_secs()));
+        assert_eq!(config["retryThrottling"]["maxTokens"], MAX_TOKENS);
+        assert_eq!(config["retryThrottling"]["tokenRatio"], TOKEN_RATIO);
+    }
+}
