@@ -1,1 +1,25 @@
-//! What a user may ask for: the CacheCluster types with their CEL rules, and the generated YAML.
+//! What a user may ask for: the `CacheCluster` types with their CEL rules, and the generated YAML.
+//!
+//! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
+//! * [`status`]: what the operator says back.
+//! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
+//! * [`manifest`]: the YAML of the definition, plain and for the chart.
+//!
+//! It talks to no API server and makes no decision. What these types and rules let pass is checked again by the
+//! operator, because a definition in a cluster may be older than the operator.
+
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod cluster;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod group;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod loader;
+pub mod manifest;
+pub mod quantity;
+pub mod status;
+
+pub use cluster::{CacheCluster, CacheClusterSpec};
+pub use group::Group;
+pub use loader::Loader;
+pub use quantity::Quantity;
+pub use status::CacheClusterStatus;

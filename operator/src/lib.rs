@@ -1,1 +1,33 @@
-//! The control plane: observe, plan, apply, roster, ledger, push and status.
+//! The control plane: makes a cluster's pods, decides who is in the ring, and tells every node.
+//!
+//! Start at [`reconcile`]: it is the order of everything. Around it:
+//!
+//! * [`observe`] reads what there is; [`endpoints`] and [`pods`] make facts of it.
+//! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so.
+//! * [`roster`] says who the members are, [`ledger`] which version that is; [`push`] tells the nodes, [`report`] keeps answers.
+//! * [`roll`] replaces pods one at a time; [`status`], [`conditions`] and [`events`] tell the user.
+//! * [`lease`] says who may write; [`operator`] wires all of it; [`names`], [`args`] and [`metrics`] are the words.
+//!
+//! It is never on the path of a Get: nodes that it does not reach go on with the last membership. It holds no cache, and it
+//! changes no field of a spec.
+
+pub mod apply;
+pub mod args;
+pub mod conditions;
+pub mod configuration;
+pub mod endpoints;
+pub mod events;
+pub mod lease;
+pub mod ledger;
+pub mod metrics;
+pub mod names;
+pub mod observe;
+pub mod operator;
+pub mod plan;
+pub mod pods;
+pub mod push;
+pub mod reconcile;
+pub mod report;
+pub mod roll;
+pub mod roster;
+pub mod status;

@@ -1,0 +1,189 @@
+//! A `CacheCluster`: how many nodes, of what size, with which groups and loaders.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::group::Group;
+use crate::loader::Loader;
+use crate::quantity::Quantity;
+use crate::status::CacheClusterStatus;
+
+/// Default of [`CacheClusterSpec::replicas`].
+pub const DEFAULT_REPLICAS: i32 = 3;
+/// Longest name of a `CacheCluster`, so that the names made from it (`<name>-members-…`) fit where names are bounded by 63.
+pub const MAX_NAME_LENGTH: usize = 40;
+/// Default of [`CacheClusterSpec::drain_seconds`]: DNS and gRPC clients look again within 30 seconds.
+pub const DEFAULT_DRAIN_SECONDS: i32 = 35;
+/// Default of [`Memory::cache_percent`].
+pub const DEFAULT_CACHE_PERCENT: i32 = 70;
+
+/// What a user asks for.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "groupcache.dev",
+    version = "v1alpha1",
+    kind = "CacheCluster",
+    namespaced,
+    shortname = "cc",
+    category = "groupcache",
+    status = "CacheClusterStatus",
+    derive = "PartialEq",
+    doc = "A read-through cache: nodes that share keys out among themselves and load what is missing once.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Available\")].status",
+        description = "Does it serve?"
+    ),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "Nodes asked for"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", description = "Nodes that are ready"),
+    printcolumn(
+        name = "Ring",
+        type_ = "integer",
+        json_path = ".status.membership.active",
+        description = "Nodes that own keys"
+    ),
+    printcolumn(
+        name = "Converged",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"RingConverged\")].status",
+        description = "Do all nodes agree on who owns what?"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.membership.epoch", priority = 1),
+    printcolumn(name = "Seq", type_ = "integer", json_path = ".status.membership.sequence", priority = 1),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Available\")].message",
+        priority = 1
+    ),
+    validation = Rule::new("self.metadata.name.size() <= 40")
+        .message("metadata.name must be at most 40 characters: names of pods and Services are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must start with a letter and hold only lower case letters, digits and '-': names of Services are made from it")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.groups.all(g, has(g.loaderName) ? self.loaders.exists(l, l.name == g.loaderName) : size(self.loaders) == 1)")
+        .message("groups[].loaderName must name an entry of loaders; it may be left out only where there is exactly one loader")
+        .field_path(".groups"),
+    validation = Rule::new("size(self.groups) == 0 || (has(self.resources) && has(self.resources.limits) && 'memory' in self.resources.limits)")
+        .message("resources.limits.memory must be set where there are groups: their budgets are shares of it")
+        .field_path(".resources"),
+    validation = Rule::new("!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || !quantity('0').add(self.groups.map(g, quantity(string(g.maxBytes)).asInteger()).sum() * 100 / self.memory.cachePercent).isGreaterThan(quantity(string(self.resources.limits['memory'])))")
+        .message("groups[].maxBytes together must not be greater than memory.cachePercent (70 unless set) of resources.limits.memory")
+        .field_path(".groups")
+)]
+pub struct CacheClusterSpec {
+    /// How many nodes. `kubectl scale` and autoscalers write it. 0 stops all nodes.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 0, max = 256))]
+    pub replicas: i32,
+
+    /// The image of the nodes. Unset: the one that belongs to the operator; `status.image` says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+
+    /// When the image is pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+
+    /// What each node asks of its machine, and its bounds. `limits.memory` must be set where there are groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// How the memory limit is shared out.
+    #[serde(default)]
+    pub memory: Memory,
+
+    /// The key spaces. Changes apply to running nodes; no pod is restarted.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub groups: Vec<Group>,
+
+    /// The services that know the groups' values. Changes apply to running nodes; no pod is restarted.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub loaders: Vec<Loader>,
+
+    /// Seconds for which a node that was told to stop goes on serving, so that clients learn of it. Changing it rolls the pods.
+    #[serde(default = "default_drain_seconds")]
+    #[schemars(range(min = 0, max = 600))]
+    pub drain_seconds: i32,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImagePullPolicy {
+    /// At every start.
+    Always,
+    /// When the machine does not have it.
+    IfNotPresent,
+    /// Never: it must be there.
+    Never,
+}
+
+impl ImagePullPolicy {
+    /// The policy as Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ImagePullPolicy::Always => "Always",
+            ImagePullPolicy::IfNotPresent => "IfNotPresent",
+            ImagePullPolicy::Never => "Never",
+        }
+    }
+}
+
+/// What a node asks of its machine, by resource: `cpu`, `memory`, `ephemeral-storage`, …
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// What is set aside for each node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub requests: BTreeMap<String, Quantity>,
+
+    /// What a node may use at most.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// How the memory limit is shared out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Memory {
+    /// Percent of `resources.limits.memory` that the budgets of all groups together may take. The rest is for values under
+    /// way, connections and the process itself.
+    #[schemars(range(min = 10, max = 90))]
+    pub cache_percent: i32,
+}
+
+// By hand: a derived one would write zero into the definition, below its own minimum.
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { cache_percent: DEFAULT_CACHE_PERCENT }
+    }
+}
+
+fn default_replicas() -> i32 {
+    DEFAULT_REPLICAS
+}
+
+fn default_drain_seconds() -> i32 {
+    DEFAULT_DRAIN_SECONDS
+}

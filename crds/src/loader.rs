@@ -1,0 +1,90 @@
+//! One loader: a service that knows the values of groups.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Default of [`Loader::timeout_milliseconds`].
+pub const DEFAULT_TIMEOUT_MILLISECONDS: i32 = 1000;
+
+/// A source of values, called by the owner of a key that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.grpc) != has(self.http)")
+        .message("exactly one of grpc and http must be set: a loader is one kind of service")
+)]
+pub struct Loader {
+    /// How groups name it in `loaderName`: 1 to 63 of lower case letters, digits and `-`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+
+    /// A service that speaks `groupcache.loader.v1.LoaderService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcLoader>,
+
+    /// A service that answers GET with the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpLoader>,
+
+    /// Milliseconds for one load.
+    #[serde(default = "default_timeout_milliseconds")]
+    #[schemars(range(min = 10, max = 60_000))]
+    pub timeout_milliseconds: i32,
+
+    /// How many loads may run and wait, on each node and for each group.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+}
+
+/// Where a gRPC loader is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrpcLoader {
+    /// Host and port, for example `loader.default.svc:9000`, or `dns:///loader.default.svc:9000`.
+    #[schemars(length(min = 3, max = 512), regex(pattern = r"^(dns:///)?[^\s/:]([^\s/]*[^\s/:])?:[0-9]{1,5}$"))]
+    pub target: String,
+}
+
+/// Where an HTTP loader is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.url.contains('{key}')")
+        .message("url must contain {key}: it stands for the key that is loaded")
+        .field_path(".url")
+)]
+pub struct HttpLoader {
+    /// For example `http://users.default.svc/users/{key}`. `{key}` is the key, percent-encoded as one path segment; `{group}`,
+    /// which may be left out, the group's name. 200: the body is the value; 404: no such key.
+    #[schemars(length(min = 10, max = 2048), regex(pattern = r"^https?://[^\s/]+/\S*$"))]
+    pub url: String,
+}
+
+/// Bounds on loads, on each node and for each group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Concurrency {
+    /// Loads under way at once.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_in_flight_per_node: i32,
+
+    /// Loads that wait for a place; one more is refused at once.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_queued: i32,
+
+    /// Milliseconds a load waits for a place before it is refused.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub queue_timeout_milliseconds: i32,
+}
+
+// By hand: a derived one would write zeros into the definition, below its own minimum.
+impl Default for Concurrency {
+    fn default() -> Self {
+        Concurrency { max_in_flight_per_node: 64, max_queued: 256, queue_timeout_milliseconds: 250 }
+    }
+}
+
+fn default_timeout_milliseconds() -> i32 {
+    DEFAULT_TIMEOUT_MILLISECONDS
+}

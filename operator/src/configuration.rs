@@ -1,0 +1,202 @@
+//! From the groups and loaders of a spec to the configuration that nodes are given; every fault is named.
+//!
+//! The definition's own rules refuse most of these faults at `kubectl apply`. They are checked again here because the
+//! definition in the cluster may be older than this operator.
+
+use std::collections::HashSet;
+
+use groupcache_crds::{CacheClusterSpec, Group, Loader, Quantity};
+use groupcache_proto::cluster;
+
+/// After this long without a word a node has certainly stopped serving copies.
+pub const STALENESS_BOUND_MS: u64 = 5_000;
+/// What a purge may take at one node.
+pub const PURGE_TIMEOUT_MS: u64 = 1_000;
+
+/// The configuration of this spec.
+///
+/// # Errors
+/// Every fault found, each naming the field and the rule.
+pub fn configuration(spec: &CacheClusterSpec) -> Result<cluster::Configuration, Vec<String>> {
+    let mut faults = Vec::new();
+    let loaders = spec.loaders.iter().map(|asked| loader(asked, &mut faults)).collect();
+    let groups = spec.groups.iter().map(|asked| group(asked, spec, &mut faults)).collect();
+    check_names(spec, &mut faults);
+    check_memory(spec, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(cluster::Configuration {
+        groups,
+        loaders,
+        staleness_bound_ms: STALENESS_BOUND_MS,
+        purge_timeout_ms: PURGE_TIMEOUT_MS,
+    })
+}
+
+fn group(asked: &Group, spec: &CacheClusterSpec, faults: &mut Vec<String>) -> cluster::Group {
+    let name = &asked.name;
+    let max_bytes = bytes(&asked.max_bytes, || format!("groups[{name}].maxBytes"), faults);
+    let max_value_bytes = bytes(&asked.max_value_bytes, || format!("groups[{name}].maxValueBytes"), faults);
+    if max_value_bytes > max_bytes {
+        faults.push(format!("groups[{name}].maxValueBytes must not be greater than groups[{name}].maxBytes"));
+    }
+    let loader = match (&asked.loader_name, spec.loaders.as_slice()) {
+        (Some(loader), loaders) if loaders.iter().any(|l| l.name == *loader) => loader.clone(),
+        (Some(loader), _) => {
+            faults.push(format!("groups[{name}].loaderName is {loader}, which is no entry of loaders"));
+            String::new()
+        }
+        (None, [only]) => only.name.clone(),
+        (None, loaders) => {
+            let count = loaders.len();
+            faults.push(format!("groups[{name}].loaderName must be set: there are {count} loaders, not one"));
+            String::new()
+        }
+    };
+    cluster::Group {
+        name: name.clone(),
+        aliases: asked.aliases.clone(),
+        loader,
+        max_bytes,
+        hot_percent: natural(asked.hot_cache_percent),
+        ttl_ms: milliseconds(asked.ttl_seconds),
+        negative_ttl_ms: milliseconds(asked.negative_ttl_seconds),
+        max_key_bytes: natural(asked.max_key_bytes),
+        max_value_bytes: u32::try_from(max_value_bytes).unwrap_or(u32::MAX),
+        mode: cluster::GroupMode::Owned.into(),
+        on_quorum_loss: cluster::QuorumLoss::PassThrough.into(),
+        abandoned_loads: cluster::AbandonedLoads::Finish.into(),
+        ..cluster::Group::default()
+    }
+}
+
+fn loader(asked: &Loader, faults: &mut Vec<String>) -> cluster::Loader {
+    use cluster::loader::Kind;
+    let name = &asked.name;
+    let kind = match (&asked.grpc, &asked.http) {
+        (Some(grpc), None) => {
+            Some(Kind::Grpc(cluster::GrpcLoader { target: grpc.target.clone(), authority: String::new() }))
+        }
+        (None, Some(http)) => Some(Kind::Http(cluster::HttpLoader { url: http.url.clone() })),
+        _ => {
+            faults.push(format!("loaders[{name}]: exactly one of grpc and http must be set"));
+            None
+        }
+    };
+    cluster::Loader {
+        name: name.clone(),
+        kind,
+        timeout_ms: u64::from(natural(asked.timeout_milliseconds)),
+        max_in_flight: natural(asked.concurrency.max_in_flight_per_node),
+        max_queued: natural(asked.concurrency.max_queued),
+        queue_timeout_ms: u64::from(natural(asked.concurrency.queue_timeout_milliseconds)),
+        ..cluster::Loader::default()
+    }
+}
+
+fn check_names(spec: &CacheClusterSpec, faults: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    let names = spec.groups.iter().flat_map(|group| std::iter::once(&group.name).chain(&group.aliases));
+    for name in names {
+        if !seen.insert(name) {
+            faults.push(format!("groups: {name} stands twice among the groups' names and aliases"));
+        }
+    }
+}
+
+fn check_memory(spec: &CacheClusterSpec, faults: &mut Vec<String>) {
+    if spec.groups.is_empty() {
+        return;
+    }
+    let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
+    let Some(limit) = limit.and_then(Quantity::whole) else {
+        faults.push("resources.limits.memory must be set where there are groups".to_owned());
+        return;
+    };
+    let percent = u128::from(natural(spec.memory.cache_percent));
+    let share = u128::from(limit) * percent / 100;
+    let asked: u128 = spec.groups.iter().filter_map(|g| g.max_bytes.whole()).map(u128::from).sum();
+    if asked > share {
+        faults.push(format!(
+            "groups[].maxBytes are {asked} bytes together; memory.cachePercent ({percent}) of resources.limits.memory is {share}"
+        ));
+    }
+}
+
+fn bytes(asked: &Quantity, field: impl Fn() -> String, faults: &mut Vec<String>) -> u64 {
+    match asked.whole() {
+        Some(bytes) if bytes > 0 => bytes,
+        _ => {
+            faults.push(format!("{} is {asked}; it must be a whole number of bytes greater than 0", field()));
+            0
+        }
+    }
+}
+
+fn natural(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+fn milliseconds(seconds: Option<i32>) -> u64 {
+    u64::from(natural(seconds.unwrap_or(0))) * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(yaml: &str) -> CacheClusterSpec {
+        serde_yaml::from_str(yaml).expect("a spec")
+    }
+
+    const SOUND: &str = "
+resources: { limits: { memory: 256Mi } }
+loaders: [{ name: people, http: { url: 'http://people/{key}' } }]
+groups: [{ name: users, maxBytes: 64Mi, ttlSeconds: 60 }]
+";
+
+    #[test]
+    fn a_group_gets_the_only_loader_and_milliseconds() {
+        let made = configuration(&spec(SOUND)).unwrap();
+        assert_eq!(made.groups[0].loader, "people");
+        assert_eq!(made.groups[0].ttl_ms, 60_000);
+        assert_eq!(made.groups[0].max_bytes, 64 << 20);
+        assert_eq!(made.loaders[0].max_in_flight, 64);
+    }
+
+    #[test]
+    fn every_fault_is_named_not_just_the_first() {
+        let faults = configuration(&spec(
+            "
+resources: { limits: { memory: 64Mi } }
+loaders: [{ name: a, http: { url: 'http://a/{key}' }, grpc: { target: 'a:1' } }, { name: b }]
+groups:
+- { name: users, maxBytes: 64Mi, loaderName: c, aliases: [names] }
+- { name: names, maxBytes: 0 }
+",
+        ))
+        .unwrap_err();
+        let expected = [
+            "loaders[a]: exactly one",
+            "loaders[b]: exactly one",
+            "groups[users].loaderName is c",
+            "groups[names].maxBytes is 0",
+            "groups[names].maxValueBytes must not be greater",
+            "groups[names].loaderName must be set: there are 2 loaders",
+            "names stands twice",
+            "memory.cachePercent (70) of resources.limits.memory is 46976204",
+        ];
+        for part in expected {
+            assert!(faults.iter().any(|fault| fault.contains(part)), "{part}: {faults:#?}");
+        }
+        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    }
+
+    #[test]
+    fn groups_without_a_memory_limit_are_a_fault_and_no_groups_are_none() {
+        let faults = configuration(&spec(&SOUND.replace("256Mi", "none"))).unwrap_err();
+        assert_eq!(faults, ["resources.limits.memory must be set where there are groups"]);
+        assert!(configuration(&spec("replicas: 1")).unwrap().groups.is_empty());
+    }
+}

@@ -1,0 +1,139 @@
+//! The ledger's ConfigMap: read, and written only over the state that was read.
+
+use std::collections::BTreeMap;
+
+use groupcache_crds::CacheCluster;
+use groupcache_ring::Version;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use prost::Message;
+
+use crate::ledger::Held;
+use crate::names;
+
+/// The serialized signed snapshot.
+const SNAPSHOT_KEY: &str = "snapshot";
+/// For people, and for the version before the bytes are read.
+const VERSION_KEY: &str = "version";
+const MEMBERSHIP_SINCE_KEY: &str = "membershipSince";
+const CONFIGURATION_SINCE_KEY: &str = "configurationSince";
+const MEMBERS_KEY: &str = "members";
+
+/// What was read: the content, and the state it may be written over.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// `None`: there is no ledger yet, or it cannot be read.
+    pub held: Option<Held>,
+    /// `None`: it must be created.
+    resource_version: Option<String>,
+}
+
+/// Reads the ledger.
+///
+/// # Errors
+/// If the API server does not answer.
+pub async fn read(client: &Client, cluster: &CacheCluster) -> kube::Result<Page> {
+    let Some(map) = api(client, cluster).get_opt(&names::ledger(cluster)).await? else {
+        return Ok(Page::default());
+    };
+    let resource_version = map.resource_version();
+    let held = match content(&map) {
+        Ok(held) => Some(held),
+        Err(error) => {
+            tracing::warn!(
+                cluster = %cluster.name_any(), namespace = ?cluster.namespace(), %error,
+                "the ledger cannot be read; it is written anew under a higher epoch than any node reports"
+            );
+            None
+        }
+    };
+    Ok(Page { held, resource_version })
+}
+
+/// Writes the ledger over what was read.
+///
+/// # Errors
+/// A conflict if someone else wrote meanwhile; nothing is written then.
+pub async fn write(client: &Client, cluster: &CacheCluster, over: &Page, held: &Held) -> kube::Result<()> {
+    let mut map = to_map(cluster, held);
+    let api = api(client, cluster);
+    let params = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match &over.resource_version {
+        None => api.create(&params, &map).await?,
+        Some(version) => {
+            map.metadata.resource_version = Some(version.clone());
+            api.replace(&names::ledger(cluster), &params, &map).await?
+        }
+    };
+    Ok(())
+}
+
+fn api(client: &Client, cluster: &CacheCluster) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default())
+}
+
+fn to_map(cluster: &CacheCluster, held: &Held) -> ConfigMap {
+    let members = held.snapshot.members().iter().map(|member| {
+        let zone = if member.zone.is_empty() { "-" } else { &member.zone };
+        format!("{} {} {} {zone}\n", member.name, member.address, member.state)
+    });
+    let data = [
+        (VERSION_KEY, held.version().to_string()),
+        (MEMBERSHIP_SINCE_KEY, held.membership_since.to_string()),
+        (CONFIGURATION_SINCE_KEY, held.configuration_since.to_string()),
+        (MEMBERS_KEY, members.collect()),
+    ];
+    let snapshot = ByteString(held.to_wire().encode_to_vec());
+    ConfigMap {
+        metadata: names::child(cluster, names::ledger(cluster)),
+        data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
+        binary_data: Some(BTreeMap::from([(SNAPSHOT_KEY.to_owned(), snapshot)])),
+        ..ConfigMap::default()
+    }
+}
+
+fn content(map: &ConfigMap) -> Result<Held, String> {
+    let bytes = map.binary_data.as_ref().and_then(|data| data.get(SNAPSHOT_KEY)).ok_or("it holds no snapshot")?;
+    let since = |key: &str| {
+        let text = map.data.as_ref().and_then(|data| data.get(key)).ok_or(format!("it lacks {key}"))?;
+        parse(text).ok_or(format!("{key} is {text:?}, not epoch.sequence"))
+    };
+    Held::from_stored(&bytes.0, since(MEMBERSHIP_SINCE_KEY)?, since(CONFIGURATION_SINCE_KEY)?)
+}
+
+fn parse(text: &str) -> Option<Version> {
+    let (epoch, sequence) = text.split_once('.')?;
+    Some(Version::new(epoch.parse().ok()?, sequence.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use groupcache_crds::CacheClusterSpec;
+    use groupcache_proto::cluster::Configuration;
+    use groupcache_ring::{Member, Snapshot};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let spec: CacheClusterSpec = serde_json::from_str("{}").unwrap();
+        let cluster = CacheCluster::new("c", spec);
+        let members = vec![Member::active("a", "10.0.0.1:8081")];
+        let version = Version::new(3, 4);
+        let held = Held {
+            snapshot: Snapshot::new("uid", version, Version::new(3, 3), vec!["a".into()], members).unwrap(),
+            configuration: Configuration { staleness_bound_ms: 5, ..Configuration::default() },
+            membership_since: Version::new(3, 3),
+            configuration_since: Version::new(2, 1),
+        };
+        let mut map = to_map(&cluster, &held);
+        assert_eq!(content(&map).unwrap(), held);
+
+        map.data.as_mut().unwrap().insert(MEMBERSHIP_SINCE_KEY.into(), "three".into());
+        assert_eq!(content(&map).unwrap_err(), "membershipSince is \"three\", not epoch.sequence");
+        map.binary_data = None;
+        assert_eq!(content(&map).unwrap_err(), "it holds no snapshot");
+    }
+}

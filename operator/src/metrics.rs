@@ -1,0 +1,140 @@
+//! What the operator counts.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::push::Key;
+
+/// How a reconcile ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReconcileResult {
+    /// Everything was done.
+    Done,
+    /// Someone else wrote meanwhile; it is tried again.
+    Conflict,
+    /// It failed; it is tried again.
+    Failed,
+}
+
+/// How a push ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum PushResult {
+    /// The node has it in force.
+    Acknowledged,
+    /// The node has a newer one.
+    Older,
+    /// The node found faults in it.
+    Refused,
+    /// No answer.
+    Unreachable,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reconciled {
+    result: ReconcileResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pushed {
+    result: PushResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCluster {
+    namespace: String,
+    cluster: String,
+}
+
+/// The operator's counters. Cheap to clone; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    reconciles: Family<Reconciled, Counter>,
+    duration: Histogram,
+    pushes: Family<Pushed, Counter>,
+    leader: Gauge,
+    evictions: Counter,
+    guarded: Family<OfCluster, Gauge>,
+    epoch: Family<OfCluster, Gauge>,
+    sequence: Family<OfCluster, Gauge>,
+    unconverged: Family<OfCluster, Gauge>,
+}
+
+impl Metrics {
+    /// Counters in this registry.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Metrics {
+            reconciles: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
+            pushes: Family::default(),
+            leader: Gauge::default(),
+            evictions: Counter::default(),
+            guarded: Family::default(),
+            epoch: Family::default(),
+            sequence: Family::default(),
+            unconverged: Family::default(),
+        };
+        let name = |short: &str| format!("groupcache_operator_{short}");
+        let m = &metrics;
+        registry.register(name("reconciles"), "Reconciles, by how they ended", m.reconciles.clone());
+        let help = "Time one reconcile takes";
+        registry.register_with_unit(name("reconcile_duration"), help, Unit::Seconds, m.duration.clone());
+        registry.register(name("pushes"), "Snapshots sent to nodes, by what became of them", m.pushes.clone());
+        registry.register(name("leader"), "1 while this process may write", m.leader.clone());
+        registry.register(name("evictions"), "Pods evicted to replace them", m.evictions.clone());
+        let help = "Members kept in the ring although they look gone";
+        registry.register(name("guarded_members"), help, m.guarded.clone());
+        registry.register(name("membership_epoch"), "Epoch in force", m.epoch.clone());
+        registry.register(name("membership_sequence"), "Sequence in force", m.sequence.clone());
+        let help = "Nodes that have not acknowledged the version in force";
+        registry.register(name("unconverged_nodes"), help, m.unconverged.clone());
+        metrics
+    }
+
+    /// A reconcile has ended.
+    pub fn reconciled(&self, result: ReconcileResult, seconds: f64) {
+        self.reconciles.get_or_create(&Reconciled { result }).inc();
+        self.duration.observe(seconds);
+    }
+
+    /// A push has ended.
+    pub fn pushed(&self, result: PushResult) {
+        self.pushes.get_or_create(&Pushed { result }).inc();
+    }
+
+    /// This process leads, or no longer.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// A pod was evicted.
+    pub fn evicted(&self) {
+        self.evictions.inc();
+    }
+
+    /// What is in force in a cluster.
+    pub fn in_force(&self, key: &Key, version: groupcache_ring::Version, unconverged: usize, guarded: usize) {
+        let of = of(key);
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.epoch.get_or_create(&of).set(number(version.epoch));
+        self.sequence.get_or_create(&of).set(number(version.sequence));
+        self.unconverged.get_or_create(&of).set(number(unconverged as u64));
+        self.guarded.get_or_create(&of).set(number(guarded as u64));
+    }
+
+    /// A cluster is gone, and so are its series.
+    pub fn forget(&self, key: &Key) {
+        let of = of(key);
+        for family in [&self.epoch, &self.sequence, &self.unconverged, &self.guarded] {
+            family.remove(&of);
+        }
+    }
+}
+
+fn of(key: &Key) -> OfCluster {
+    OfCluster { namespace: key.namespace.clone().unwrap_or_default(), cluster: key.name.clone() }
+}

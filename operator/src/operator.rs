@@ -1,0 +1,272 @@
+//! The wiring: waits for the definition, takes the Lease, watches, reconciles, and stops in the reverse order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::{Stream, StreamExt};
+use groupcache_crds::CacheCluster;
+use groupcache_process::admin::Admin;
+use groupcache_process::process_metrics::ProcessMetrics;
+use groupcache_process::readiness::Readiness;
+use groupcache_process::shutdown::Shutdown;
+use groupcache_process::telemetry::LogFilter;
+use groupcache_process::build_info;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{controller, watcher};
+use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Args;
+use crate::lease::Elector;
+use crate::metrics::{Metrics, ReconcileResult};
+use crate::names;
+use crate::plan::Defaults;
+use crate::push::{Key, MAX_WAKES, Push};
+use crate::reconcile::{Context, Error, reconcile};
+
+/// Changes within this time are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Pause between two looks for the definition.
+const DEFINITION_PAUSE: Duration = Duration::from_secs(2);
+/// How long reconciles under way may take at the end.
+const GRACE: Duration = Duration::from_secs(10);
+
+type Guarded = DeserializeGuard<CacheCluster>;
+
+/// Runs until a signal asks it to stop, or it may no longer write.
+///
+/// # Errors
+/// If it cannot start, or has lost the Lease: the process must end then.
+pub async fn run(args: Args, log: LogFilter) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.listen_to_signals().context("cannot listen to signals")?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    build_info::register(&mut registry, "operator", env!("CARGO_PKG_VERSION"));
+    registry.register_collector(Box::new(ProcessMetrics));
+    let readiness = Readiness::new();
+    let definition = readiness.condition("definition", "not looked for yet");
+
+    let listener = TcpListener::bind(args.admin_address)
+        .await
+        .with_context(|| format!("cannot listen on {} for the admin port", args.admin_address))?;
+    let closing = CancellationToken::new();
+    let admin = Admin::new(Arc::new(registry), readiness.clone()).with_log_filter(log);
+    let admin = tokio::spawn(admin.serve(listener, closing.clone()));
+
+    let client = Client::try_default().await.context("cannot find the API server")?;
+    let led = tokio::select! {
+        () = definition_established(&client, &definition) => lead(args, client, &metrics, &shutdown).await,
+        () = shutdown.draining() => Ok(()),
+    };
+    closing.cancel();
+    let _ = admin.await;
+    led
+}
+
+/// Waits for the definition instead of ending: it may be installed after the operator.
+async fn definition_established(client: &Client, condition: &groupcache_process::readiness::Condition) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = CacheCluster::crd_name();
+    loop {
+        let missing = match definitions.get_opt(name).await {
+            Ok(Some(definition)) if is_established(&definition) => {
+                condition.met();
+                return;
+            }
+            Ok(Some(_)) => format!("the CustomResourceDefinition {name} is not established yet"),
+            Ok(None) => format!("the CustomResourceDefinition {name} is missing; install it, for example with the chart"),
+            Err(error) => format!("cannot read the CustomResourceDefinition {name}: {error}"),
+        };
+        tracing::warn!(reason = %missing, "waiting");
+        condition.unmet(missing);
+        tokio::time::sleep(DEFINITION_PAUSE).await;
+    }
+}
+
+fn is_established(definition: &CustomResourceDefinition) -> bool {
+    let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
+}
+
+async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let name = args.identity.clone().unwrap_or_else(hostname);
+    // Two processes on one host must not take each other for themselves.
+    let identity = format!("{name}_{:08x}", rand::random::<u32>());
+    let mut elector =
+        Elector::new(client.clone(), &args.lease_namespace, args.lease_name.clone(), identity.clone());
+    tokio::select! {
+        () = elector.acquire() => {}
+        () = shutdown.draining() => return Ok(()),
+    }
+    tracing::info!(%identity, "leading");
+    metrics.leads(true);
+
+    let deposed = CancellationToken::new();
+    let stop = CancellationToken::new();
+    let mut controller = tokio::spawn(control(args, client, name, metrics.clone(), deposed.clone(), stop.clone()));
+    let lost = tokio::select! {
+        () = elector.hold() => true,
+        () = deposed.cancelled() => true,
+        () = shutdown.draining() => false,
+        ended = &mut controller => {
+            metrics.leads(false);
+            elector.release().await;
+            return ended.context("the controller failed").and_then(|()| anyhow::bail!("the controller ended"));
+        }
+    };
+    metrics.leads(false);
+    if lost {
+        // First nothing more is written, then the process ends; another may be writing already.
+        deposed.cancel();
+        controller.abort();
+        anyhow::bail!("this operator no longer leads");
+    }
+    stop.cancel();
+    tokio::select! {
+        _ = &mut controller => {}
+        () = tokio::time::sleep(GRACE) => controller.abort(),
+        () = shutdown.aborted() => controller.abort(),
+        // The Lease is kept while reconciles end.
+        () = elector.hold() => controller.abort(),
+    }
+    elector.release().await;
+    Ok(())
+}
+
+async fn control(
+    args: Args,
+    client: Client,
+    name: String,
+    metrics: Metrics,
+    deposed: CancellationToken,
+    stop: CancellationToken,
+) {
+    let (wakes_tx, wakes_rx) = mpsc::channel(MAX_WAKES);
+    let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(name) };
+    let context = Arc::new(Shared {
+        context: Context {
+            client: client.clone(),
+            defaults: Defaults { node_image: args.node_image.clone() },
+            push: Push::new(wakes_tx, metrics.clone()),
+            recorder: Recorder::new(client.clone(), reporter),
+            metrics,
+            deposed,
+            memory: Mutex::default(),
+        },
+        failures: Mutex::default(),
+    });
+    let forgetful = Arc::clone(&context);
+    controller(&args, &client, wakes(wakes_rx))
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile_guarded, pause_after, context)
+        .for_each(|done| {
+            if let Err(controller::Error::ObjectNotFound(gone)) = &done {
+                forgetful.context.forget(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or("")));
+            } else if let Err(controller::Error::QueueError(error)) = &done {
+                tracing::warn!(%error, "a watch failed and is taken up again");
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+fn wakes(mut wakes_rx: mpsc::Receiver<Key>) -> impl Stream<Item = ObjectRef<Guarded>> + Send {
+    futures::stream::poll_fn(move |cx| wakes_rx.poll_recv(cx)).map(|key: Key| {
+        ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or(""))
+    })
+}
+
+fn controller(
+    args: &Args,
+    client: &Client,
+    wakes: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
+) -> Controller<Guarded> {
+    let ours = watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY));
+    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(args.concurrency);
+    Controller::new(api(args, client), watcher::Config::default())
+        .with_config(config)
+        .owns(api::<StatefulSet>(args, client), ours.clone())
+        .owns(api::<Service>(args, client), ours.clone())
+        .owns(api::<ConfigMap>(args, client), ours.clone())
+        .watches(api::<EndpointSlice>(args, client), ours.clone(), |slice| of_label(&slice))
+        .watches(api::<Pod>(args, client), ours, |pod| of_label(&pod))
+        .reconcile_on(wakes)
+}
+
+fn api<K>(args: &Args, client: &Client) -> Api<K>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    match &args.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn of_label<K: kube::Resource>(object: &K) -> Option<ObjectRef<Guarded>> {
+    let name = object.labels().get(names::CLUSTER_LABEL)?;
+    Some(ObjectRef::new(name).within(&object.namespace()?))
+}
+
+struct Shared {
+    context: Context,
+    /// Failures in a row, by cluster.
+    failures: Mutex<HashMap<Key, u32>>,
+}
+
+async fn reconcile_guarded(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Error> {
+    let cluster = match &object.0 {
+        Ok(cluster) => cluster,
+        Err(invalid) => {
+            // An object of another version of the definition must not stop the others.
+            tracing::error!(cluster = %object.name_any(), error = %invalid.error, "this CacheCluster cannot be read");
+            return Ok(Action::await_change());
+        }
+    };
+    let started = Instant::now();
+    let done = reconcile(cluster, &shared.context).await;
+    let result = match &done {
+        Ok(_) => ReconcileResult::Done,
+        Err(error) if error.is_conflict() => ReconcileResult::Conflict,
+        Err(_) => ReconcileResult::Failed,
+    };
+    shared.context.metrics.reconciled(result, started.elapsed().as_secs_f64());
+    if done.is_ok() {
+        shared.failures.lock().remove(&ObjectRef::from_obj(cluster));
+    }
+    done
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the controller hands both over")]
+fn pause_after(object: Arc<Guarded>, error: &Error, shared: Arc<Shared>) -> Action {
+    let key: Key = ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
+    let failures = {
+        let mut failures = shared.failures.lock();
+        let count = failures.entry(key).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
+    };
+    let pause = shared.context.pause_after(error, failures);
+    if error.is_conflict() {
+        tracing::debug!(cluster = %object.name_any(), %error, "another writer was faster");
+    } else {
+        tracing::warn!(cluster = %object.name_any(), %error, failures, ?pause, "the reconcile is tried again");
+    }
+    Action::requeue(pause)
+}

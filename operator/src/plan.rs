@@ -1,0 +1,42 @@
+//! What must exist for a cluster: a pure function of the object, one file per kind.
+
+pub mod services;
+pub mod statefulset;
+
+use groupcache_crds::CacheCluster;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
+
+/// What the operator was told at its start and every plan needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// The image of nodes whose cluster names none.
+    pub node_image: String,
+}
+
+/// The children of a cluster. The ledger is not among them: it is written by compare-and-swap, not applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// For applications, for the operator, and with one address.
+    pub services: Vec<Service>,
+    /// The pods.
+    pub statefulset: StatefulSet,
+}
+
+/// The image that the cluster's nodes are meant to run.
+#[must_use]
+pub fn image<'a>(cluster: &'a CacheCluster, defaults: &'a Defaults) -> &'a str {
+    cluster.spec.image.as_deref().unwrap_or(&defaults.node_image)
+}
+
+/// The children of this cluster.
+#[must_use]
+pub fn children(cluster: &CacheCluster, defaults: &Defaults) -> Children {
+    Children {
+        services: vec![services::ready(cluster), services::members(cluster), services::balanced(cluster)],
+        statefulset: statefulset::statefulset(cluster, image(cluster, defaults)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

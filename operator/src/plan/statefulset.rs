@@ -1,0 +1,197 @@
+//! The StatefulSet: the pods, each a cache node with an address of its own.
+//!
+//! Groups and loaders are not in the pod template: they reach running nodes with the membership, so that changing them restarts
+//! no pod. Pods start and stop in parallel, and none is replaced by the StatefulSet itself: the operator evicts them one by one.
+
+use std::collections::BTreeMap;
+
+use groupcache_crds::CacheCluster;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+
+use crate::names;
+
+/// Where a node keeps the last membership it applied.
+const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
+/// Room for it: a membership is below 100 kB.
+const SNAPSHOT_ROOM: &str = "16Mi";
+/// Seconds between the end of the drain and the kill: connections close over 5 s, what is under way ends.
+const STOP_SECONDS: i64 = 25;
+/// Any user that is not root.
+const USER: i64 = 65532;
+
+/// The pods of this cluster, running this image.
+#[must_use]
+pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
+    let selector = LabelSelector { match_labels: Some(names::selector(cluster)), ..LabelSelector::default() };
+    StatefulSet {
+        metadata: names::child(cluster, names::base(cluster)),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(cluster.spec.replicas),
+            service_name: Some(names::members(cluster)),
+            pod_management_policy: Some("Parallel".to_owned()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".to_owned()),
+                rolling_update: None,
+            }),
+            revision_history_limit: Some(3),
+            selector: selector.clone(),
+            template: template(cluster, image, selector),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> PodTemplateSpec {
+    let restarted = cluster.annotations().get(names::RESTARTED_AT).map(|at| BTreeMap::from([(names::RESTARTED_AT.to_owned(), at.clone())]));
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(names::labels(cluster)),
+            annotations: restarted,
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(i64::from(cluster.spec.drain_seconds) + STOP_SECONDS),
+            security_context: Some(pod_security()),
+            topology_spread_constraints: Some(vec![
+                spread("topology.kubernetes.io/zone", selector.clone()),
+                spread("kubernetes.io/hostname", selector),
+            ]),
+            containers: vec![container(cluster, image)],
+            volumes: Some(vec![Volume {
+                name: "snapshot".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource {
+                    size_limit: Some(Quantity(SNAPSHOT_ROOM.to_owned())),
+                    ..EmptyDirVolumeSource::default()
+                }),
+                ..Volume::default()
+            }]),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+fn container(cluster: &CacheCluster, image: &str) -> Container {
+    Container {
+        name: "cache".to_owned(),
+        image: Some(image.to_owned()),
+        image_pull_policy: cluster.spec.image_pull_policy.map(|policy| policy.as_str().to_owned()),
+        args: Some(args(cluster)),
+        env: Some(vec![
+            field("POD_NAME", "metadata.name"),
+            field("POD_UID", "metadata.uid"),
+            field("POD_IP", "status.podIP"),
+        ]),
+        ports: Some(vec![
+            port("data", names::DATA_PORT),
+            port("cluster", names::CLUSTER_PORT),
+            port("admin", names::ADMIN_PORT),
+        ]),
+        resources: cluster.spec.resources.as_ref().map(resources),
+        // A node that is starved of processor time for a while must not be killed for it: that would empty its cache.
+        liveness_probe: Some(Probe { failure_threshold: Some(6), ..probe("/healthz", 10, 5) }),
+        readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 2, 2) }),
+        startup_probe: Some(Probe { failure_threshold: Some(120), ..probe("/healthz", 1, 2) }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![VolumeMount {
+            name: "snapshot".to_owned(),
+            mount_path: SNAPSHOT_DIR.to_owned(),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+/// The node's flags; their meaning is the node's `--help`.
+fn args(cluster: &CacheCluster) -> Vec<String> {
+    vec![
+        "--name=$(POD_NAME)".to_owned(),
+        "--pod-uid=$(POD_UID)".to_owned(),
+        format!("--advertise=$(POD_IP):{}", names::CLUSTER_PORT),
+        format!("--snapshot-dir={SNAPSHOT_DIR}"),
+        format!("--drain-delay={}s", cluster.spec.drain_seconds),
+    ]
+}
+
+fn resources(asked: &groupcache_crds::cluster::Resources) -> ResourceRequirements {
+    let amounts = |asked: &BTreeMap<String, groupcache_crds::Quantity>| {
+        let amounts = asked.iter().map(|(name, amount)| (name.clone(), Quantity(amount.0.clone())));
+        (!asked.is_empty()).then(|| amounts.collect())
+    };
+    ResourceRequirements {
+        requests: amounts(&asked.requests),
+        limits: amounts(&asked.limits),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        // The snapshot's volume belongs to root otherwise.
+        fs_group: Some(USER),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn spread(over: &str, selector: LabelSelector) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: over.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period_seconds: i32, timeout_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("admin".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(timeout_seconds),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,86 @@
+//! The children as YAML, compared with the files beside this one. `UPDATE_GOLDEN=1 cargo test` writes them anew.
+
+use std::path::PathBuf;
+
+use groupcache_crds::CacheCluster;
+
+use super::*;
+
+fn defaults() -> Defaults {
+    Defaults { node_image: "registry.example/groupcache-node:1".into() }
+}
+
+fn cluster(name: &str, spec: &str) -> CacheCluster {
+    let mut cluster = CacheCluster::new(name, serde_yaml::from_str(spec).expect("a spec"));
+    cluster.metadata.namespace = Some("shop".into());
+    cluster.metadata.uid = Some("0f".into());
+    cluster
+}
+
+const FULL: &str = "
+replicas: 5
+image: registry.example/other:2
+imagePullPolicy: Always
+drainSeconds: 5
+resources: { requests: { cpu: 250m, memory: 512Mi }, limits: { memory: 1.5Gi } }
+memory: { cachePercent: 60 }
+loaders: [{ name: people, http: { url: 'http://people/{key}' } }]
+groups: [{ name: users, maxBytes: 64Mi }]
+";
+
+fn rendered(children: &Children) -> String {
+    let services = children.services.iter().map(|service| serde_yaml::to_string(service).expect("YAML"));
+    let pods = serde_yaml::to_string(&children.statefulset).expect("YAML");
+    services.chain([pods]).collect::<Vec<_>>().join("---\n")
+}
+
+fn check(file: &str, cluster: &CacheCluster) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/plan/golden").join(file);
+    let now = rendered(&children(cluster, &defaults()));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
+        std::fs::write(&path, &now).expect("the file is written");
+    }
+    let held = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(held == now, "{file} differs; look at it with UPDATE_GOLDEN=1 and git diff. Now:\n{now}");
+}
+
+#[test]
+fn the_children_of_the_smallest_cluster() {
+    check("smallest.yaml", &cluster("quick", "{}"));
+}
+
+#[test]
+fn the_children_of_a_full_cluster() {
+    check("full.yaml", &cluster("full", FULL));
+}
+
+#[test]
+fn groups_and_loaders_leave_the_pods_alone() {
+    let with = cluster("quick", FULL);
+    let mut without = with.clone();
+    without.spec.groups.clear();
+    without.spec.loaders.clear();
+    assert_eq!(children(&with, &defaults()), children(&without, &defaults()));
+}
+
+#[test]
+fn a_request_to_restart_changes_the_pods_and_nothing_else() {
+    let before = cluster("quick", "{}");
+    let mut after = before.clone();
+    after.metadata.annotations = Some([(crate::names::RESTARTED_AT.to_owned(), "now".to_owned())].into());
+    let (before, after) = (children(&before, &defaults()), children(&after, &defaults()));
+    assert_eq!(before.services, after.services);
+    assert_ne!(before.statefulset, after.statefulset);
+}
+
+#[test]
+fn no_name_is_too_long_for_kubernetes() {
+    let longest = "a".repeat(groupcache_crds::cluster::MAX_NAME_LENGTH);
+    let children = children(&cluster(&longest, "{}"), &defaults());
+    for service in &children.services {
+        assert!(kube::ResourceExt::name_any(service).len() <= 63);
+    }
+    // A StatefulSet labels its pods with its name and a hash of up to ten digits and a dash.
+    assert!(kube::ResourceExt::name_any(&children.statefulset).len() + 11 <= 63);
+}

@@ -1,0 +1,254 @@
+//! Who is in the ring: from the endpoints that exist, the members before, and what nodes acknowledged. Pure.
+//!
+//! A pod is Joining as soon as it has an address, Active once it and everyone it concerns has acknowledged a snapshot that names
+//! it, Draining as soon as it terminates, and no member when it is gone. Readiness matters only for leaving, and only after
+//! [`HOLD_DOWN`]: a node that is slow for a moment must not move everyone's keys. However wrong the endpoints look, no step takes
+//! more than half of the Active members ([`GUARD_PATIENCE`]).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use groupcache_ring::{Member, State, Version};
+use tokio::time::Instant;
+
+use crate::endpoints::Endpoint;
+use crate::report::Report;
+
+/// How long an Active member may be not serving before it loses its keys.
+pub const HOLD_DOWN: Duration = Duration::from_secs(30);
+/// How long a joining member waits for the others to acknowledge that it joins.
+pub const JOIN_BOUND: Duration = Duration::from_secs(10);
+/// How long a picture in which most of the ring is missing must last before it is believed.
+pub const GUARD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the operator remembers between two looks; lost with it, at the cost of waiting the bounds once more.
+#[derive(Clone, Debug, Default)]
+pub struct Holds {
+    not_serving_since: HashMap<String, Instant>,
+    joining_since: HashMap<String, Instant>,
+    /// Lost their keys because they did not serve; they must serve again to get them back.
+    demoted: HashSet<String>,
+    guard_since: Option<Instant>,
+}
+
+/// What a roster is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The moment of the look.
+    pub now: Instant,
+    /// The members before, as the ledger holds them.
+    pub before: &'a [Member],
+    /// The version that the ledger holds.
+    pub version: Version,
+    /// Every endpoint there is, from a live list.
+    pub endpoints: &'a [Endpoint],
+    /// What the nodes acknowledged, by pod uid.
+    pub reports: &'a HashMap<String, Report>,
+    /// How many members there are meant to be.
+    pub replicas: usize,
+}
+
+/// The members, and when to look again though nothing happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Sorted by name.
+    pub members: Vec<Member>,
+    /// The nearest bound that will run out.
+    pub look_again_in: Option<Duration>,
+    /// Members that the guard keeps although they look gone.
+    pub guarded: Vec<String>,
+}
+
+/// The members now. `holds` is brought up to date.
+#[must_use]
+pub fn roster(sight: &Sight<'_>, holds: &mut Holds) -> Roster {
+    let present = one_per_name(sight.endpoints, sight.before);
+    let uids: HashSet<&str> = present.values().map(|e| e.pod_uid.as_str()).collect();
+    holds.forget_all_but(&uids);
+    let mut waits = Waits::new(sight.now);
+
+    let mut members: BTreeMap<String, Member> = BTreeMap::new();
+    for (name, endpoint) in &present {
+        let before = sight.before.iter().find(|m| m.name == *name && m.pod_uid == endpoint.pod_uid);
+        let state = next_state(endpoint, before, sight, &present, holds, &mut waits);
+        members.insert((*name).to_owned(), member(endpoint, state, before, sight.reports));
+    }
+    let guarded = guard(sight, &mut members, holds, &mut waits);
+    Roster { members: members.into_values().collect(), look_again_in: waits.nearest(), guarded }
+}
+
+/// Two pods may have one name for a moment: the one that terminates has lost it, and of two others the newer has it.
+fn one_per_name<'a>(endpoints: &'a [Endpoint], before: &[Member]) -> BTreeMap<&'a str, &'a Endpoint> {
+    let known: HashSet<&str> = before.iter().map(|member| member.pod_uid.as_str()).collect();
+    let rank = |e: &Endpoint| (!e.terminating, !known.contains(e.pod_uid.as_str()), e.pod_uid.clone());
+    let mut present: BTreeMap<&str, &Endpoint> = BTreeMap::new();
+    for endpoint in endpoints {
+        let held = present.entry(&endpoint.name).or_insert(endpoint);
+        if rank(endpoint) > rank(held) {
+            *held = endpoint;
+        }
+    }
+    present
+}
+
+fn next_state(
+    endpoint: &Endpoint,
+    before: Option<&Member>,
+    sight: &Sight<'_>,
+    present: &BTreeMap<&str, &Endpoint>,
+    holds: &mut Holds,
+    waits: &mut Waits,
+) -> State {
+    if endpoint.terminating {
+        return State::Draining;
+    }
+    match before.map(|member| member.state) {
+        Some(State::Active) => still_active(endpoint, holds, waits),
+        // It was told that it leaves and yet stays: the safe way back is through the door.
+        Some(State::Draining) => State::Joining,
+        Some(State::Joining) => may_own(endpoint, sight, present, holds, waits),
+        None => {
+            waits.for_what(&mut holds.joining_since, &endpoint.pod_uid, JOIN_BOUND);
+            State::Joining
+        }
+    }
+}
+
+fn still_active(endpoint: &Endpoint, holds: &mut Holds, waits: &mut Waits) -> State {
+    let uid = &endpoint.pod_uid;
+    if endpoint.serving {
+        holds.not_serving_since.remove(uid);
+        return State::Active;
+    }
+    if waits.for_what(&mut holds.not_serving_since, uid, HOLD_DOWN) {
+        return State::Active;
+    }
+    holds.demoted.insert(uid.clone());
+    State::Joining
+}
+
+fn may_own(
+    endpoint: &Endpoint,
+    sight: &Sight<'_>,
+    present: &BTreeMap<&str, &Endpoint>,
+    holds: &mut Holds,
+    waits: &mut Waits,
+) -> State {
+    let uid = &endpoint.pod_uid;
+    if holds.demoted.contains(uid) {
+        if !endpoint.serving {
+            return State::Joining;
+        }
+        holds.demoted.remove(uid);
+        holds.not_serving_since.remove(uid);
+    }
+    let has = |uid: &str| sight.reports.get(uid).is_some_and(|report| report.has(sight.version));
+    if !has(uid) {
+        return State::Joining;
+    }
+    let waiting = waits.for_what(&mut holds.joining_since, uid, JOIN_BOUND);
+    let others_know = present.values().filter(|e| !e.terminating).all(|e| has(&e.pod_uid));
+    if others_know || !waiting { State::Active } else { State::Joining }
+}
+
+/// Keeps Active members that would be lost, if too many would be lost at once.
+fn guard(
+    sight: &Sight<'_>,
+    members: &mut BTreeMap<String, Member>,
+    holds: &mut Holds,
+    waits: &mut Waits,
+) -> Vec<String> {
+    let is_active = |m: &&Member| m.state == State::Active;
+    let actives = sight.before.iter().filter(is_active).count();
+    // A name that stands for another pod now is lost for certain: the StatefulSet makes the new one only when the old is gone.
+    let lost: Vec<&Member> = sight
+        .before
+        .iter()
+        .filter(is_active)
+        .filter(|m| {
+            let now = members.get(&m.name);
+            now.is_none_or(|now| now.pod_uid == m.pod_uid && now.state != State::Active)
+        })
+        .collect();
+    let left = members.values().filter(is_active).count();
+    let asked_for = left >= sight.replicas;
+    if lost.len() * 2 <= actives || asked_for {
+        holds.guard_since = None;
+        return Vec::new();
+    }
+    let since = *holds.guard_since.get_or_insert(sight.now);
+    if !waits.until(since + GUARD_PATIENCE) {
+        return Vec::new();
+    }
+    let addresses: HashSet<String> = members.values().map(|m| m.address.clone()).collect();
+    let mut kept = Vec::new();
+    for member in lost {
+        // An address that another pod has now would lead the others astray.
+        let moved = !members.contains_key(&member.name) && addresses.contains(&member.address);
+        if !moved {
+            kept.push(member.name.clone());
+            members.insert(member.name.clone(), member.clone());
+        }
+    }
+    kept
+}
+
+fn member(
+    endpoint: &Endpoint,
+    state: State,
+    before: Option<&Member>,
+    reports: &HashMap<String, Report>,
+) -> Member {
+    let reported = reports.get(&endpoint.pod_uid).and_then(|report| report.applied);
+    let boot = reported.map(|applied| applied.boot).or(before.map(|member| member.boot));
+    Member {
+        name: endpoint.name.clone(),
+        pod_uid: endpoint.pod_uid.clone(),
+        boot: boot.unwrap_or(0),
+        address: endpoint.address.clone(),
+        zone: endpoint.zone.clone(),
+        state,
+    }
+}
+
+impl Holds {
+    fn forget_all_but(&mut self, present: &HashSet<&str>) {
+        self.not_serving_since.retain(|uid, _| present.contains(uid.as_str()));
+        self.joining_since.retain(|uid, _| present.contains(uid.as_str()));
+        self.demoted.retain(|uid| present.contains(uid.as_str()));
+    }
+}
+
+/// Collects the nearest bound that has not run out.
+struct Waits {
+    now: Instant,
+    nearest: Option<Instant>,
+}
+
+impl Waits {
+    fn new(now: Instant) -> Self {
+        Waits { now, nearest: None }
+    }
+
+    /// True while `bound` has not run out since this was first asked for `uid`.
+    fn for_what(&mut self, since: &mut HashMap<String, Instant>, uid: &str, bound: Duration) -> bool {
+        let since = *since.entry(uid.to_owned()).or_insert(self.now);
+        self.until(since + bound)
+    }
+
+    /// True while `end` is ahead.
+    fn until(&mut self, end: Instant) -> bool {
+        let ahead = end > self.now;
+        if ahead {
+            self.nearest = Some(self.nearest.map_or(end, |nearest| nearest.min(end)));
+        }
+        ahead
+    }
+
+    fn nearest(&self) -> Option<Duration> {
+        self.nearest.map(|end| end.duration_since(self.now))
+    }
+}
+
+#[cfg(test)]
+mod tests;
