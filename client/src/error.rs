@@ -4,6 +4,7 @@ use groupcache_proto::cache::PartialDetail;
 use prost::Message;
 use thiserror::Error;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::target::AddressError;
 
@@ -37,7 +38,7 @@ pub enum GetError {
     #[error("{0}")]
     InvalidArgument(String),
     /// The loader failed, or something else that only its text explains.
-    #[error("{message}")]
+    #[error("{message} ({code:?})")]
     Failed {
         /// The gRPC status code.
         code: Code,
@@ -81,7 +82,7 @@ impl Failure {
     /// True if another node may do better.
     pub(crate) fn is_unavailable(&self) -> bool {
         match self {
-            Failure::Status(status) => status.code() == Code::Unavailable,
+            Failure::Status(status) => status.code() == Code::Unavailable && !is_of_the_loader(status),
             Failure::Lost(_) => true,
             Failure::Deadline => false,
         }
@@ -91,6 +92,9 @@ impl Failure {
 impl From<Failure> for GetError {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Status(status) if is_of_the_loader(&status) => {
+                GetError::Failed { code: status.code(), message: status.message().to_owned() }
+            }
             Failure::Status(status) => GetError::from_code(status.code(), status.message().to_owned()),
             Failure::Lost(reason) => GetError::Unavailable(reason),
             Failure::Deadline => GetError::DeadlineExceeded,
@@ -133,6 +137,12 @@ impl From<Failure> for RemoveError {
         }
         RemoveError::Call(failure.into())
     }
+}
+
+/// True if a node only passes on what the loader said: final, whatever the code, and the same at every other node.
+fn is_of_the_loader(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == "LOADER_FAILED" && info.domain == "groupcache.dev")
 }
 
 /// The nodes named in a status' details: a `google.rpc.Status` that holds a [`PartialDetail`].

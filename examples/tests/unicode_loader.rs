@@ -1,4 +1,5 @@
 //! The Unicode loader as its users meet it: gRPC and HTTP over loopback.
+#![expect(clippy::unwrap_used, reason = "in a helper of a test too it fails the test")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

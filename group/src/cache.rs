@@ -37,8 +37,8 @@ pub(crate) trait Store: Send + Sync {
 pub(crate) struct Held {
     entry: Entry,
     charge: u64,
-    /// Set by who takes it out on purpose; otherwise its end is an eviction.
-    taken: AtomicBool,
+    /// True while it is in a store and nobody took it out; if it ends so, it was evicted.
+    present: AtomicBool,
     account: Arc<Account>,
 }
 
@@ -49,11 +49,21 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Counts it out: taken, replaced or evicted. True the first time.
+    fn leave(&self) -> bool {
+        let left = self.present.swap(false, Ordering::Relaxed);
+        if left {
+            self.account.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+        left
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.account.bytes.fetch_sub(self.charge, Ordering::Relaxed);
-        self.account.entries.fetch_sub(1, Ordering::Relaxed);
-        if !*self.taken.get_mut() && !self.account.closed.load(Ordering::Relaxed) {
+        if self.leave() && !self.account.closed.load(Ordering::Relaxed) {
             self.account.evictions.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -65,6 +75,9 @@ struct Account {
     bytes: AtomicU64,
     entries: AtomicU64,
     evictions: AtomicU64,
+    /// Bytes removed since the store was last tidied for it.
+    removed: AtomicU64,
+    /// Set when the cache is dropped as a whole: what ends then was not evicted.
     closed: AtomicBool,
 }
 
@@ -100,37 +113,39 @@ impl Half {
             }
         }
         self.account.bytes.fetch_add(charge, Ordering::Relaxed);
-        self.account.entries.fetch_add(1, Ordering::Relaxed);
-        // Counts as taken until it is in: an entry that the fence refuses was never evicted.
-        let taken = AtomicBool::new(true);
-        let held = Held { entry: entry.compact(), charge, taken, account: self.account.clone() };
+        let present = AtomicBool::new(false);
+        let held = Held { entry: entry.compact(), charge, present, account: self.account.clone() };
         Some((key.compact(), Arc::new(held)))
     }
 
     /// Puts a prepared entry in. To be called inside the fence.
     pub(crate) fn insert(&self, key: Key, held: Arc<Held>) {
         if let Some(former) = self.store.get(key.as_bytes()) {
-            former.taken.store(true, Ordering::Relaxed);
+            former.leave();
         }
-        held.taken.store(false, Ordering::Relaxed);
+        held.present.store(true, Ordering::Relaxed);
+        self.account.entries.fetch_add(1, Ordering::Relaxed);
         self.store.insert(key, held);
     }
 
     /// Drops the key's entry. To be called inside the fence.
-    pub(crate) fn remove(&self, key: &[u8]) {
+    fn remove(&self, key: &[u8]) {
         if let Some(held) = self.store.remove(key) {
-            held.taken.store(true, Ordering::Relaxed);
+            held.leave();
+            self.account.removed.fetch_add(held.charge, Ordering::Relaxed);
         }
     }
 
-    /// Tidies up if it is over its bytes. To be called outside the fence, after an insert.
+    /// Tidies up if it is over its bytes, or if much was removed that the store may still hold in its log. To be called outside the fence.
     pub(crate) fn settle(&self) {
-        if self.bytes() > self.capacity {
+        let removed = self.account.removed.load(Ordering::Relaxed);
+        if removed > self.capacity / BIG_SHARE || self.bytes() > self.capacity {
+            self.account.removed.store(0, Ordering::Relaxed);
             self.store.tidy();
         }
     }
 
-    /// Bytes charged now.
+    /// Bytes charged now: of entries, and of those that left and that the store has not freed yet.
     pub(crate) fn bytes(&self) -> u64 {
         self.account.bytes.load(Ordering::Relaxed)
     }
@@ -173,6 +188,14 @@ impl Cache {
         self.main.remove(key);
         if let Some(hot) = &self.hot {
             hot.remove(key);
+        }
+    }
+
+    /// See [`Half::settle`].
+    pub(crate) fn settle(&self) {
+        self.main.settle();
+        if let Some(hot) = &self.hot {
+            hot.settle();
         }
     }
 }

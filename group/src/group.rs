@@ -284,6 +284,7 @@ impl Group {
             self.loads.forget(key, hash);
             self.fetches.forget(key, hash);
         }
+        self.state.load().cache.settle();
         self.counters.add_many(Count::PurgedKeys, keys.len() as u64);
     }
 

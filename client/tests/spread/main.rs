@@ -90,6 +90,17 @@ async fn a_node_that_is_unavailable_costs_a_retry_elsewhere_and_no_error() {
 }
 
 #[tokio::test]
+async fn a_retry_goes_to_another_node_not_to_another_connection() {
+    let (bad, good) = (Stub::start(Says::Error(Code::Unavailable)), Stub::start(Says::Value));
+    let client = quick().connections_per_node(3).connect_resolved(Name::of(&[&bad, &good])).await.unwrap();
+    assert!(client.wait_for_all(Duration::from_secs(20)).await);
+    for _ in 0..60 {
+        client.get("unicode", "key").await.unwrap();
+    }
+    assert!(bad.calls() > 0, "the bad node was never asked: the test shows nothing");
+}
+
+#[tokio::test]
 async fn a_call_is_retried_once_and_only_when_unavailable() {
     let stub = Stub::start(Says::Error(Code::Unavailable));
     let client = connected(&Name::of(&[&stub])).await;
@@ -107,6 +118,15 @@ async fn a_call_is_retried_once_and_only_when_unavailable() {
         assert_eq!(client.get("unicode", "key").await.unwrap_err().kind(), kind);
         assert_eq!(stub.calls(), before + 1, "{code:?}");
     }
+}
+
+#[tokio::test]
+async fn what_the_loader_says_is_final_whatever_its_code() {
+    let stub = Stub::start(Says::LoaderFailed);
+    let client = connected(&Name::of(&[&stub])).await;
+    let failed = GetError::Failed { code: Code::Unavailable, message: "loader names: it is down".to_owned() };
+    assert_eq!(client.get("unicode", "key").await, Err(failed));
+    assert_eq!(stub.calls(), 1);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 /// What a stub says to every call.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub(crate) enum Says {
     Value,
     NotFound,
     Error(Code),
+    /// That its loader is unavailable.
+    LoaderFailed,
     /// Nothing, ever.
     Nothing,
 }
@@ -86,6 +89,14 @@ impl Node {
             Says::Value => get_response::Outcome::Value(Bytes::from(self.address.to_string())),
             Says::NotFound => get_response::Outcome::NotFound(NotFound {}),
             Says::Error(code) => return Err(Status::new(code, "told to fail")),
+            Says::LoaderFailed => {
+                let details = ErrorDetails::with_error_info("LOADER_FAILED", "groupcache.dev", []);
+                return Err(Status::with_error_details(
+                    Code::Unavailable,
+                    "loader names: it is down",
+                    details,
+                ));
+            }
             Says::Nothing => std::future::pending().await,
         };
         let source = Source::Main as i32;

@@ -1,5 +1,6 @@
 //! Answers the names of Unicode characters to cache nodes, from an SQLite table.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -41,7 +42,11 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 
     let faults = FaultSwitch::default();
     faults
@@ -51,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
     let table = Table::open(&args.database).await.with_context(|| {
         format!("cannot open the database {}; is its folder there and writable?", args.database)
     })?;
-    let rows = table.len().await?;
+    let rows = table.count().await?;
     let loader =
         UnicodeLoader { table: table.clone(), counts: Arc::new(Counts::default()), faults: Arc::new(faults) };
 

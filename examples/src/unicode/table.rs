@@ -45,7 +45,7 @@ impl Table {
         )
         .execute(&table.pool)
         .await?;
-        if table.len().await? == 0 {
+        if table.count().await? == 0 {
             table.fill().await?;
         }
         Ok(table)
@@ -55,7 +55,7 @@ impl Table {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn len(&self) -> Result<u64, sqlx::Error> {
+    pub async fn count(&self) -> Result<u64, sqlx::Error> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM names").fetch_one(&self.pool).await?;
         Ok(count.unsigned_abs())
     }

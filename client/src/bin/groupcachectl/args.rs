@@ -72,13 +72,13 @@ pub(crate) enum Command {
         cluster_address: String,
     },
     /// Send Gets and report what came: counts, sources, failed attempts, latencies.
+    ///
+    /// Each caller sends a Get, waits for the answer and sends the next. SIGINT or SIGTERM ends it early, with the summary.
+    /// Latencies are of the Gets that were answered, retries included. Exit code 1 if a Get failed although it was retried.
     Load(Load),
 }
 
-/// The load generator.
-///
-/// Each caller sends a Get, waits for the answer and sends the next. SIGINT or SIGTERM ends it early, with the summary.
-/// Exit code 1 if a Get failed, its retry included.
+/// The arguments of the load generator.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("end").args(["duration", "gets", "until_signal", "cold_key"]))]
 #[command(group = ArgGroup::new("source").args(["keys_file", "keys_from", "key_pattern", "cold_key"]))]

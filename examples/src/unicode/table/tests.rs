@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn the_table_holds_the_names_of_all_characters_that_have_their_own() {
     let table = Table::open(":memory:").await.unwrap();
-    let len = table.len().await.unwrap();
+    let len = table.count().await.unwrap();
     assert!(len > 30_000, "only {len} rows");
     let crab = table.get("U+1F980").await.unwrap().unwrap();
     assert_eq!(crab, Record { key: "U+1F980".into(), name: "CRAB".into(), version: 1 });
@@ -31,10 +31,10 @@ async fn a_change_raises_the_version_and_outlives_the_process() {
     let table = Table::open(file.to_str().unwrap()).await.unwrap();
     assert_eq!(table.put("U+1F980", "KING CRAB").await.unwrap().version, 2);
     assert_eq!(table.put("U+0378", "NEW").await.unwrap().version, 1);
-    let rows = table.len().await.unwrap();
+    let rows = table.count().await.unwrap();
     table.close().await;
 
     let table = Table::open(file.to_str().unwrap()).await.unwrap();
     assert_eq!(table.get("U+1F980").await.unwrap().unwrap().name, "KING CRAB");
-    assert_eq!(table.len().await.unwrap(), rows, "an open that finds rows fills nothing");
+    assert_eq!(table.count().await.unwrap(), rows, "an open that finds rows fills nothing");
 }
