@@ -67,7 +67,7 @@ impl Nodes {
         let mut nodes = Self { nodes, scenario: scenario.to_owned(), folder, members: members.join(",") };
         nodes.write_configuration(loader)?;
         for index in 0..count {
-            nodes.launch(index, true)?;
+            nodes.launch(index)?;
         }
         for node in &nodes.nodes {
             node.wait_ready()?;
@@ -82,19 +82,8 @@ impl Nodes {
         addresses.join(",")
     }
 
-    /// Starts a node again that has ended, with nothing but the membership that it has kept on disk.
-    ///
-    /// # Errors
-    /// When it does not get ready.
-    pub fn restart_from_disk(&mut self, index: usize) -> Result<()> {
-        self.launch(index, false)?;
-        self.nodes[index].wait_ready()
-    }
-
-    fn launch(&mut self, index: usize, told: bool) -> Result<()> {
+    fn launch(&mut self, index: usize) -> Result<()> {
         let node = &mut self.nodes[index];
-        let snapshots = self.folder.path().join(&node.name);
-        fs::create_dir_all(&snapshots)?;
         let mut command = Command::new(settings::path("GROUPCACHE_NODE")?);
         command
             .args(["--name", &node.name, "--drain-delay", DRAIN])
@@ -102,14 +91,9 @@ impl Nodes {
             .args(["--cluster-address", &node.ports.cluster.to_string()])
             .args(["--admin-address", &node.ports.admin.to_string()])
             .args(["--advertise", &node.ports.cluster.to_string()])
-            .arg("--snapshot-dir")
-            .arg(&snapshots);
-        if told {
-            command
-                .args(["--members", &self.members])
-                .arg("--configuration")
-                .arg(self.folder.path().join("groups.json"));
-        }
+            .args(["--members", &self.members])
+            .arg("--config")
+            .arg(self.folder.path().join("groups.json"));
         node.process = Some(Spawned::start(&format!("{}-node-{}", self.scenario, node.name), &mut command)?);
         Ok(())
     }

@@ -5,4 +5,3 @@ mod garbage;
 mod herd;
 mod own_loader;
 mod owner_killed;
-mod restart;
