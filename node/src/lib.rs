@@ -1,1 +1,18 @@
 //! The cache node: adapters (transport, membership, loaders, doors) around a group, and their wiring.
+//!
+//! Start reading at [`node`], the only file that knows all adapters. The folders never meet elsewhere:
+//!
+//! * [`transport`]: what applications and other nodes say, and the way to other nodes.
+//! * [`membership`]: the rule by which a snapshot is adopted, and where it is kept.
+//! * [`loader`]: the services that know the truth.
+//! * [`args`], [`config`], [`configuration`], [`memory`], [`metrics`]: what the node is told, and what it tells.
+//!
+//! It knows no Kubernetes: who is in the ring is pushed to it.
+
+pub mod causes;
+pub mod configuration;
+pub mod loader;
+pub mod membership;
+pub mod memory;
+pub mod metrics;
+

@@ -77,17 +77,17 @@ impl Readiness {
 impl Condition {
     /// It holds now.
     pub fn met(&self) {
-        self.put(None);
+        self.put(&None);
     }
 
     /// It does not hold, because of `reason`.
     pub fn unmet(&self, reason: impl Into<String>) {
-        self.put(Some(reason.into()));
+        self.put(&Some(reason.into()));
     }
 
-    fn put(&self, reason: Option<String>) {
+    fn put(&self, reason: &Option<String>) {
         self.conditions.send_if_modified(|conditions| {
-            conditions.insert(self.name, reason.clone()).is_none_or(|before| before != reason)
+            conditions.insert(self.name, reason.clone()).is_none_or(|before| before != *reason)
         });
     }
 }
