@@ -113,7 +113,12 @@ pub fn check(wire: &cluster::Configuration, group_bytes: u64) -> Result<Checked,
     check_names(&wire.groups, &mut faults);
     let purge_timeout = millis(wire.purge_timeout_ms).unwrap_or(DEFAULT_PURGE_TIMEOUT);
     check_time(&mut faults, "configuration", "purgeTimeout", purge_timeout);
-    check_time(&mut faults, "configuration", "stalenessBound", Duration::from_millis(wire.staleness_bound_ms));
+    check_time(
+        &mut faults,
+        "configuration",
+        "stalenessBound",
+        Duration::from_millis(wire.staleness_bound_ms),
+    );
 
     let sum = wire.groups.iter().fold(0u64, |sum, group| sum.saturating_add(group.max_bytes));
     faults.unless(
@@ -250,7 +255,9 @@ fn check_loader(loader: &cluster::Loader, place: &str, faults: &mut Faults) -> O
             target,
             authority: Some(grpc.authority.clone()).filter(|authority| !authority.is_empty()),
         }),
-        Some(Kind::Http(http)) => UrlTemplate::parse(&http.url).map(LoaderKind::Http).map_err(|e| e.to_string()),
+        Some(Kind::Http(http)) => {
+            UrlTemplate::parse(&http.url).map(LoaderKind::Http).map_err(|e| e.to_string())
+        }
         Some(Kind::Sql(_)) => Err(not_served("the kind sql")),
         None => Err("it has no kind; give grpc or http".to_owned()),
     };

@@ -19,6 +19,12 @@ pub struct Condition {
     conditions: watch::Sender<Conditions>,
 }
 
+/// What is missing, change by change. A slow reader skips to the newest.
+#[derive(Debug)]
+pub struct Changes {
+    changes: watch::Receiver<Conditions>,
+}
+
 /// A condition that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -55,22 +61,26 @@ impl Readiness {
         self.conditions.borrow().values().all(Option::is_none)
     }
 
-    /// Calls `tell` with what is missing: now, and after each change, for as long as it is polled.
-    pub async fn follow(&self, mut tell: impl AsyncFnMut(Vec<Missing>)) {
+    /// Follows what is missing, beginning with what is missing now.
+    #[must_use]
+    pub fn follow(&self) -> Changes {
         let mut changes = self.conditions.subscribe();
-        loop {
-            let now = missing(&changes.borrow_and_update());
-            tell(now).await;
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
+        changes.mark_changed();
+        Changes { changes }
     }
 
     /// Waits until nothing is missing.
     pub async fn ready(&self) {
         // The sender lives in self, so the wait cannot end in its loss.
         let _ = self.conditions.subscribe().wait_for(|c| c.values().all(Option::is_none)).await;
+    }
+}
+
+impl Changes {
+    /// What is missing after the next change; `None` once nobody can change it any more.
+    pub async fn next(&mut self) -> Option<Vec<Missing>> {
+        self.changes.changed().await.ok()?;
+        Some(missing(&self.changes.borrow_and_update()))
     }
 }
 

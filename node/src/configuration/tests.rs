@@ -23,7 +23,8 @@ fn faults(groups: Vec<Group>, loaders: Vec<Loader>) -> Vec<String> {
 
 #[test]
 fn zeros_become_the_documented_defaults() {
-    let wire = Configuration { groups: vec![group("users")], loaders: vec![loader("users")], ..Default::default() };
+    let wire =
+        Configuration { groups: vec![group("users")], loaders: vec![loader("users")], ..Default::default() };
     let checked = check(&wire, 1 << 20).expect("it is sound");
     let (group, loader) = &checked.groups[0];
     assert_eq!((group.max_key_bytes, group.max_value_bytes), (1024, 1 << 20));
@@ -81,8 +82,7 @@ fn what_is_not_served_yet_is_refused_by_name() {
     let mut tries = loader("users");
     tries.max_attempts = 3;
     tries.circuit_breaker = Some(cluster::CircuitBreaker::default());
-    let sql =
-        Loader { name: "db".into(), kind: Some(Kind::Sql(SqlLoader::default())), ..Default::default() };
+    let sql = Loader { name: "db".into(), kind: Some(Kind::Sql(SqlLoader::default())), ..Default::default() };
     let said = faults(vec![all], vec![tries, sql]);
     for feature in [
         "staleWhileRevalidate",

@@ -89,8 +89,8 @@ impl GrpcLoader {
         channel: tonic::transport::Channel,
         request: &LoadRequest,
     ) -> Result<wire::LoadResponse, Status> {
-        let mut client =
-            tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_VALUE_BYTES as usize + FRAMING_BYTES);
+        let mut client = tonic::client::Grpc::new(channel)
+            .max_decoding_message_size(MAX_VALUE_BYTES as usize + FRAMING_BYTES);
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let message = wire::LoadRequest { group: request.group.to_string(), key: request.key.to_bytes() };
         let mut call = Request::new(message);

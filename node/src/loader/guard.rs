@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use groupcache_group::loader::{LoadError, LoadRequest, Loaded, Loader};
+use groupcache_group::loader::{LoadError, LoadRequest, Loaded, Loader, Turn};
 use groupcache_group::value::Outcome;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::configuration::LoaderSettings;
@@ -19,7 +19,7 @@ use crate::metrics::{LoadMetrics, LoadOutcome};
 pub struct Guard {
     inner: Box<dyn Loader>,
     group: Arc<str>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     queue: Semaphore,
     max_in_flight: usize,
     timeout: Duration,
@@ -45,7 +45,7 @@ impl Guard {
         Guard {
             inner,
             group: Arc::clone(group),
-            places: Semaphore::new(settings.max_in_flight),
+            places: Arc::new(Semaphore::new(settings.max_in_flight)),
             queue: Semaphore::new(settings.max_queued),
             max_in_flight: settings.max_in_flight,
             timeout: settings.timeout,
@@ -60,14 +60,14 @@ impl Guard {
         self.max_in_flight.saturating_sub(self.places.available_permits()) as u64
     }
 
-    async fn place(&self) -> Result<SemaphorePermit<'_>, LoadError> {
-        if let Ok(place) = self.places.try_acquire() {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, LoadError> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
         let Ok(_queued) = self.queue.try_acquire() else {
             return Err(self.overloaded("its queue is full"));
         };
-        let place = timeout(self.queue_timeout, self.places.acquire()).await;
+        let place = timeout(self.queue_timeout, Arc::clone(&self.places).acquire_owned()).await;
         // The semaphore is never closed.
         place.ok().and_then(Result::ok).ok_or_else(|| self.overloaded("no place became free in time"))
     }
@@ -99,12 +99,17 @@ impl Loader for Guard {
         self.inner.name()
     }
 
-    fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>> {
+    fn admit<'a>(&'a self, _: &'a LoadRequest) -> BoxFuture<'a, Result<Turn, LoadError>> {
         Box::pin(async move {
             let asked = Instant::now();
             let place = self.place().await;
             self.metrics.waited(&self.group, asked.elapsed());
-            let _place = place.inspect_err(|_| self.metrics.shed(&self.group))?;
+            place.map(Turn::holding).inspect_err(|_| self.metrics.shed(&self.group))
+        })
+    }
+
+    fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>> {
+        Box::pin(async move {
             let started = Instant::now();
             let answer = self.call(request).await;
             let outcome = match &answer {
@@ -144,7 +149,9 @@ mod tests {
         tokio::spawn(async move {
             let key = Key::new("k", 10).unwrap();
             let deadline = Instant::now() + Duration::from_secs(60);
-            guard.load(LoadRequest { group: "g".into(), key, deadline }).await
+            let request = LoadRequest { group: "g".into(), key, deadline };
+            let _turn = guard.admit(&request).await?;
+            guard.load(request).await
         })
     }
 

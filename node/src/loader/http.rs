@@ -82,7 +82,10 @@ impl HttpLoader {
             StatusCode::OK => {
                 let encoding = head.headers.get(CONTENT_ENCODING).map(|v| v.as_bytes());
                 if encoding.is_some_and(|encoding| encoding != b"identity") {
-                    return Err(fail(UNKNOWN, "it sent a compressed value although none was asked for".into()));
+                    return Err(fail(
+                        UNKNOWN,
+                        "it sent a compressed value although none was asked for".into(),
+                    ));
                 }
                 let value = self.read(body).await.map_err(|what| fail(UNAVAILABLE, what))?;
                 Ok(Loaded { outcome: Outcome::Value(value), ttl, version: None })

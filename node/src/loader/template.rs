@@ -53,7 +53,8 @@ impl UrlTemplate {
         if target.contains('#') || !target.starts_with('/') {
             return Err(bad("has no path, or a fragment"));
         }
-        let names_filled = query.split('&').any(|pair| pair.split('=').next().is_some_and(|n| n.contains('{')));
+        let names_filled =
+            query.split('&').any(|pair| pair.split('=').next().is_some_and(|n| n.contains('{')));
         if names_filled {
             return Err(bad("has a place to fill in the name of a query parameter"));
         }
@@ -63,10 +64,8 @@ impl UrlTemplate {
         if target.replace(KEY, "").replace(GROUP, "").contains(['{', '}']) {
             return Err(bad("has braces other than {key} and {group}"));
         }
-        let template = UrlTemplate {
-            origin: url[..url.len() - target.len()].to_owned(),
-            target: target.to_owned(),
-        };
+        let template =
+            UrlTemplate { origin: url[..url.len() - target.len()].to_owned(), target: target.to_owned() };
         template.fill("g", b"k").map_err(|_| bad("is no URL"))?;
         Ok(template)
     }

@@ -31,7 +31,8 @@ pub fn snapshot(members: &str, file: Option<&Path>) -> anyhow::Result<SignedSnap
     }
     let configuration = match file {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
             parse(&text).with_context(|| format!("reading {}", path.display()))?
         }
         None => cluster::Configuration::default(),

@@ -88,7 +88,9 @@ impl Exporter {
         let read: fn(&Read) -> Vec<(Option<(&'static str, &'static str)>, u64)> = match name {
             "groupcache_gets_total" => |g| vec![(None, g.stats.gets)],
             "groupcache_peer_gets_total" => |g| vec![(None, g.stats.peer_gets)],
-            "groupcache_hits_total" => |g| by("cache", ["main", "hot"], [g.stats.main_hits, g.stats.hot_hits]),
+            "groupcache_hits_total" => {
+                |g| by("cache", ["main", "hot"], [g.stats.main_hits, g.stats.hot_hits])
+            }
             "groupcache_fetches_total" => |g| vec![(None, g.stats.fetches)],
             "groupcache_fetch_failures_total" => |g| vec![(None, g.stats.fetch_failures)],
             "groupcache_second_owner_fetches_total" => |g| vec![(None, g.stats.second_owner_fetches)],

@@ -51,7 +51,8 @@ impl Metric {
 pub fn list() -> String {
     let mut text = String::new();
     for row in METRICS {
-        let labels = if row.labels.is_empty() { String::new() } else { format!("{{{}}}", row.labels.join(",")) };
+        let labels =
+            if row.labels.is_empty() { String::new() } else { format!("{{{}}}", row.labels.join(",")) };
         let kind = match row.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -84,19 +85,31 @@ pub const METRICS: &[Metric] = &[
     counter("groupcache_hits_total", &["group", "cache"], "Gets answered from this node's main or hot cache"),
     counter("groupcache_fetches_total", GROUP, "Gets answered by another node"),
     counter("groupcache_fetch_failures_total", GROUP, "Fetches that found the other node unreachable"),
-    counter("groupcache_second_owner_fetches_total", GROUP, "Gets answered by the key's second owner because the first was unreachable"),
+    counter(
+        "groupcache_second_owner_fetches_total",
+        GROUP,
+        "Gets answered by the key's second owner because the first was unreachable",
+    ),
     counter("groupcache_loads_total", GROUP, "Loads that answered, with a value or with no such key"),
     counter("groupcache_load_failures_total", GROUP, "Loads that failed"),
     counter("groupcache_loads_shed_total", GROUP, "Loads refused because too many were in flight or queued"),
     gauge("groupcache_loads_in_flight", GROUP, "Loads in flight now"),
     histogram("groupcache_load_duration_seconds", &["group", "outcome"], "Time a load took at the loader"),
     histogram("groupcache_load_queue_wait_seconds", GROUP, "Time a load waited for a place"),
-    counter("groupcache_joined_total", GROUP, "Gets that waited for a load or fetch which another Get had started"),
+    counter(
+        "groupcache_joined_total",
+        GROUP,
+        "Gets that waited for a load or fetch which another Get had started",
+    ),
     counter("groupcache_not_found_total", GROUP, "Gets answered with no such key"),
     counter("groupcache_deadline_exceeded_total", GROUP, "Gets that ended at their deadline"),
     counter("groupcache_fenced_total", GROUP, "Results answered but not kept, because a purge came between"),
     counter("groupcache_oversize_total", GROUP, "Values over the group's size limit: answered, not kept"),
-    counter("groupcache_removes_total", &["group", "outcome"], "Removes coordinated here: ok, or partial if a node did not acknowledge"),
+    counter(
+        "groupcache_removes_total",
+        &["group", "outcome"],
+        "Removes coordinated here: ok, or partial if a node did not acknowledge",
+    ),
     counter("groupcache_purged_keys_total", GROUP, "Keys purged here, whoever coordinated"),
     counter("groupcache_evictions_total", GROUP, "Entries that left a cache to make room"),
     gauge("groupcache_cache_entries", &["group", "cache"], "Entries held"),
@@ -104,16 +117,32 @@ pub const METRICS: &[Metric] = &[
     gauge("groupcache_cache_budget_bytes", GROUP, "Bytes the group may hold at this node"),
     gauge("groupcache_flights", GROUP, "Loads and fetches that Gets wait for"),
     gauge("groupcache_in_flight_bytes", &[], "Bytes reserved for answers of loaders that are being read"),
-    counter("groupcache_peer_requests_total", &["call", "code"], "Calls to other nodes by how they ended: ok, unreachable, refused or deadline"),
-    counter("groupcache_snapshots_total", &["outcome"], "Snapshots offered to this node: adopted, unchanged, older or refused"),
+    counter(
+        "groupcache_peer_requests_total",
+        &["call", "code"],
+        "Calls to other nodes by how they ended: ok, unreachable, refused or deadline",
+    ),
+    counter(
+        "groupcache_snapshots_total",
+        &["outcome"],
+        "Snapshots offered to this node: adopted, unchanged, older or refused",
+    ),
     gauge("groupcache_view_epoch", &[], "Epoch of the membership in force; 0: none"),
     gauge("groupcache_view_sequence", &[], "Sequence of the membership in force"),
     gauge("groupcache_members", &["state"], "Members in the membership in force"),
-    gauge("groupcache_ring_hash", &[], "Hash of who owns keys, cut to 52 bits: nodes that differ disagree on owners"),
+    gauge(
+        "groupcache_ring_hash",
+        &[],
+        "Hash of who owns keys, cut to 52 bits: nodes that differ disagree on owners",
+    ),
     gauge("groupcache_ready", &[], "1 if applications should send Gets here, else 0"),
     gauge("groupcache_draining", &[], "1 once the node has begun to drain"),
     counter("groupcache_connections_total", &["port"], "Connections taken on a port"),
-    counter("groupcache_connections_refused_total", &["port"], "Connections closed at once: over the cap, or silent"),
+    counter(
+        "groupcache_connections_refused_total",
+        &["port"],
+        "Connections closed at once: over the cap, or silent",
+    ),
 ];
 
 #[cfg(test)]
@@ -127,6 +156,9 @@ mod tests {
             assert!(row.name.starts_with("groupcache_"), "{}", row.name);
             assert_eq!(METRICS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
         }
-        assert!(list().contains("groupcache_load_duration_seconds{group,outcome}\n    histogram in seconds: Time"));
+        assert!(
+            list()
+                .contains("groupcache_load_duration_seconds{group,outcome}\n    histogram in seconds: Time")
+        );
     }
 }
