@@ -13,6 +13,7 @@ pub mod load;
 pub mod loader;
 pub mod namespace;
 pub mod node;
+pub mod operator;
 pub mod page;
 pub mod program;
 pub mod scenario;

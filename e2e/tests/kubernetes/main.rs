@@ -4,6 +4,7 @@ mod bad_input;
 mod deletion;
 mod herd;
 mod live_configuration;
+mod node_killed;
 mod operator_down;
 mod own_loader;
 mod refused_objects;

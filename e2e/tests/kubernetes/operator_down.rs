@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted};
+use groupcache_e2e::cachecluster::{CacheCluster, Wanted};
 use groupcache_e2e::kubectl::Kubectl;
 use groupcache_e2e::load::{self, PodLoad};
 use groupcache_e2e::loader::PodLoader;
 use groupcache_e2e::namespace::scenario;
+use groupcache_e2e::operator::Operator;
 use groupcache_e2e::scenario::spelled;
-use groupcache_e2e::settings;
 use groupcache_e2e::wait::{self, Seen};
 
 /// How long there is no operator: time itself is what is tested.
@@ -62,38 +62,4 @@ fn ask(kubectl: &Kubectl, pod: &str) -> Result<()> {
         ensure!(answer == "CRAB", "it answered {answer:?}");
         Ok(Seen::Reached(()))
     })
-}
-
-/// Comes back when dropped, also when the scenario fails: others need it.
-struct Operator {
-    kubectl: Kubectl,
-    deployment: String,
-}
-
-impl Operator {
-    fn away() -> Result<Self> {
-        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
-        let operator =
-            Self { deployment: format!("deployment/{}", settings::text("OPERATOR_DEPLOYMENT")?), kubectl };
-        operator.scale(0)?;
-        wait::until("the end of the operator's pods", LIMIT, || {
-            let pods = operator.kubectl.list("pods", "app.kubernetes.io/name=groupcache-operator")?;
-            Ok(if pods.is_empty() { Seen::Reached(()) } else { Seen::NotYet(format!("{} pods", pods.len())) })
-        })?;
-        Ok(operator)
-    }
-
-    fn scale(&self, replicas: u32) -> Result<()> {
-        self.kubectl.run(&["scale", &self.deployment, &format!("--replicas={replicas}")]).map(drop)
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        if let Err(error) = self.scale(1) {
-            eprintln!(
-                "warning: the operator was not brought back ({error:#}); the {NAME} of other scenarios will miss it"
-            );
-        }
-    }
 }
