@@ -164,8 +164,12 @@ impl Node {
             end.close.cancel();
         }
         admin.0.cancel();
-        // They have nothing left to wait for; a panic in one of them has been told already.
-        let _ = tokio::join!(data.1, cluster.1, admin.1);
+        for port in [data.1, cluster.1, admin.1] {
+            // One that was waited for already must not be waited for again; a panic in one has been told already.
+            if !port.is_finished() {
+                let _ = port.await;
+            }
+        }
     }
 
     /// Whether it is ready, and what is missing.
@@ -260,7 +264,7 @@ async fn tend(condition: Condition, membership: Arc<Membership>) {
             match now.view.my_state() {
                 Some(State::Joining | State::Active) => condition.met(),
                 Some(State::Draining) => {
-                    condition.unmet(format!("snapshot {version} has this node draining"))
+                    condition.unmet(format!("snapshot {version} has this node draining"));
                 }
                 None => condition.unmet(format!("snapshot {version} does not contain this node")),
             }

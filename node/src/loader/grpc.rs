@@ -14,7 +14,7 @@ use tonic_prost::ProstCodec;
 use crate::causes::{caused_by, causes};
 use crate::configuration::MAX_VALUE_BYTES;
 use crate::loader::addresses::Addresses;
-use crate::loader::{UNAVAILABLE, UNKNOWN, failed};
+use crate::loader::{DEADLINE_EXCEEDED, UNAVAILABLE, UNKNOWN, failed};
 use crate::memory::InFlightBytes;
 
 /// What a message may be larger than the value in it.
@@ -124,6 +124,8 @@ fn never_sent(status: &Status) -> bool {
 /// The code that callers get. "Not found" and "ok" would be read as answers about the key, which a failure is not.
 fn code_of(status: &Status) -> i32 {
     match status.code() {
+        // The channel's own words for a deadline it kept.
+        Code::Cancelled if caused_by::<tonic::TimeoutExpired>(status) => DEADLINE_EXCEEDED,
         Code::Ok | Code::NotFound => UNKNOWN,
         code => code.into(),
     }
