@@ -1,39 +1,41 @@
 //! One group: the order of a Get and of a Remove, and nothing else.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use groupcache_ring::Version;
+use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::loader::LoadError;
-use crate::stats::{Sizes, Stats};
-use crate::value::{Entry, Key};
+use crate::cache::{Cache, Half};
+use crate::flight::{self, Boarded, Flights, Lost};
+use crate::generation::{Generation, Generations};
+use crate::group::load::lost;
+use crate::hot::Requests;
+use crate::loader::{LoadError, Loader};
+use crate::peer::{NoPeers, Peers};
+use crate::stats::{Count, Counters, Ending, Sizes, Stats};
+use crate::value::{Entry, Key, Outcome};
+use crate::view::{Place, View};
 
-/// What a group is: limits and times. Bytes and durations; see each field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// 1 to 63 of `[A-Za-z0-9._-]`.
-    pub name: Arc<str>,
-    /// Other names under which doors know it; any text.
-    pub aliases: Vec<String>,
-    /// Memory for its entries at this node, main and hot together, in bytes.
-    pub max_bytes: u64,
-    /// Percent of `max_bytes` for copies of other owners' keys, 0 to 50; 0: none are kept.
-    pub hot_percent: u32,
-    /// For how long a value may be used; `None`: it does not expire.
-    pub ttl: Option<Duration>,
-    /// For how long "no such key" is kept; `None`: it is not.
-    pub negative_ttl: Option<Duration>,
-    /// Longest key in bytes.
-    pub max_key_bytes: usize,
-    /// Largest value in bytes that is kept.
-    pub max_value_bytes: usize,
-    /// When a load is given up, counted from its start.
-    pub load_timeout: Duration,
-    /// For how long a purge keeps a key's window open, and how long it may take.
-    pub purge_timeout: Duration,
-}
+mod fetch;
+mod load;
+mod remove;
+mod settings;
+
+pub use remove::{NodeFailure, RemoveError};
+pub use settings::Settings;
+
+/// Loads of one group in flight at this node, and as many fetches: a task of a few kilobytes each. Beyond, callers are told to come back.
+const MOST_FLIGHTS: usize = 16_384;
+
+/// When to come back after a flight was refused.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Who asks: a client's Get may be fetched from the owner, a peer's is answered here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,33 +84,95 @@ pub enum GetError {
     DeadlineExceeded,
 }
 
-/// Why a Remove failed. What it purged stays purged.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RemoveError {
-    /// The node knows no membership yet.
-    #[error("this node has not been told its membership yet; try another node")]
-    NotReady,
-    /// Some nodes did not acknowledge; each is named with the reason.
-    #[error("not every node acknowledged: {}", .0.iter().map(|f| format!("{}: {}", f.node, f.reason)).collect::<Vec<_>>().join("; "))]
-    Partial(Vec<NodeFailure>),
+/// What a flight ends with.
+type Flown = Result<Answer, GetError>;
+type Pilot = flight::Pilot<Flown>;
+
+/// Which cache an entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Main,
+    Hot,
 }
 
-/// One node that did not acknowledge a purge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeFailure {
-    /// The node's name.
-    pub node: String,
-    /// Why.
-    pub reason: String,
+/// What may change while the group serves, swapped as a whole: a hit reads it once.
+struct State {
+    settings: Arc<Settings>,
+    loader: Arc<dyn Loader>,
+    view: Option<Arc<View>>,
+    cache: Arc<Cache>,
+}
+
+impl State {
+    fn view(&self) -> Option<&View> {
+        self.view.as_deref()
+    }
+
+    /// True if this node may keep and answer copies (K3, G6).
+    fn serves(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.may_keep())
+    }
 }
 
 /// One group at one node. Cheap to share behind an `Arc`.
-#[derive(Debug)]
 pub struct Group {
-    settings: Settings,
+    name: Arc<str>,
+    state: ArcSwap<State>,
+    /// Held by who makes a new state of the present one.
+    change: Mutex<()>,
+    adopted: watch::Sender<Version>,
+    generations: Generations,
+    requests: Requests,
+    loads: Arc<Flights<Flown>>,
+    fetches: Arc<Flights<Flown>>,
+    removes: Arc<Semaphore>,
+    counters: Counters,
+    /// Evictions from caches that are no more.
+    former_evictions: AtomicU64,
+    peers: Arc<dyn Peers>,
+    hasher: RandomState,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Group {
+    /// An empty group that reaches other nodes through `peers`. It answers from its first [`Group::adopt`] on.
+    #[must_use]
+    pub fn new(settings: Settings, loader: Arc<dyn Loader>, peers: Arc<dyn Peers>) -> Arc<Self> {
+        let now = Instant::now();
+        let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent));
+        Arc::new(Group {
+            name: settings.name.clone(),
+            generations: Generations::new(now, settings.purge_timeout),
+            state: ArcSwap::from_pointee(State { settings: Arc::new(settings), loader, view: None, cache }),
+            change: Mutex::new(()),
+            adopted: watch::Sender::new(Version::PROVISIONAL),
+            requests: Requests::new(now),
+            loads: Arc::new(Flights::new(MOST_FLIGHTS)),
+            fetches: Arc::new(Flights::new(MOST_FLIGHTS)),
+            removes: Arc::new(Semaphore::new(remove::MOST_REMOVES)),
+            counters: Counters::new(),
+            former_evictions: AtomicU64::new(0),
+            peers,
+            hasher: RandomState::new(),
+        })
+    }
+
+    /// A group of a process that is its own whole cluster: it owns every key.
+    #[must_use]
+    pub fn alone(settings: Settings, loader: Arc<dyn Loader>) -> Arc<Self> {
+        let group = Self::new(settings, loader, Arc::new(NoPeers));
+        match View::alone("alone") {
+            Ok(view) => group.adopt(Arc::new(view)),
+            Err(faults) => unreachable!("a membership of one fixed name has no faults: {faults:?}"),
+        }
+        group
+    }
+
     /// Answers one key by `deadline`.
     ///
     /// # Errors
@@ -119,39 +183,243 @@ impl Group {
         origin: Origin,
         deadline: Instant,
     ) -> Result<Answer, GetError> {
-        let _ = (key, origin, deadline);
-        Err(GetError::NotReady)
+        if let Some(answer) = self.cached(key.as_bytes(), origin) {
+            return Ok(answer);
+        }
+        let begin = if origin == Origin::Peer { Count::PeerMisses } else { Count::Misses };
+        let ending = Ending::new(&self.counters, begin);
+        let (result, end) = Box::pin(self.miss(&key, origin, deadline)).await;
+        if matches!(&result, Ok(answer) if answer.entry.outcome == Outcome::NotFound) {
+            self.counters.add(Count::NotFound);
+        }
+        ending.at(end);
+        result
     }
 
-    /// Purges keys from every node and answers by `deadline`.
-    ///
-    /// # Errors
-    /// See [`RemoveError`]: it names every node that did not acknowledge.
-    pub async fn remove(self: &Arc<Self>, keys: Vec<Key>, deadline: Instant) -> Result<(), RemoveError> {
-        let _ = (keys, deadline);
-        Err(RemoveError::NotReady)
+    /// The answer of a Get if it is here: no waiting, no allocation, no copy, no lock of ours. `None` counts nothing; follow it with [`Group::get`].
+    #[must_use]
+    pub fn cached(&self, key: &[u8], origin: Origin) -> Option<Answer> {
+        let state = self.state.load();
+        let (entry, source) = look(&state.cache, key, origin)?;
+        self.counters.add(match (source, origin) {
+            (Source::Hot, _) => Count::HotHits,
+            (_, Origin::Peer) => Count::PeerMainHits,
+            (_, Origin::Client) => Count::MainHits,
+        });
+        if entry.outcome == Outcome::NotFound {
+            self.counters.add(Count::NotFound);
+        }
+        Some(Answer { entry, source, keep: true })
     }
 
-    /// Drops keys at this node and opens their windows: what a peer's purge does here.
+    /// A Get that is not answered at first sight: waits for the key's flight, its own or another's, until its own deadline.
+    async fn miss(self: &Arc<Self>, key: &Key, origin: Origin, deadline: Instant) -> (Flown, Count) {
+        if deadline <= Instant::now() {
+            return (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded);
+        }
+        let boarded = match self.board(key, origin) {
+            Ok(boarded) => boarded,
+            Err(GetError::NotReady) => return (Err(GetError::NotReady), Count::NotReady),
+            Err(error) => return (Err(error), Count::Failed),
+        };
+        let joined = boarded.joined;
+        match boarded.waiter.wait(deadline).await {
+            Err(Lost::Deadline) => (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded),
+            Err(Lost::Flight) => (Err(lost(&self.name)), if joined { Count::Joined } else { Count::Failed }),
+            Ok(flown) if joined => (flown, Count::Joined),
+            Ok(flown) => {
+                let end = end_of(&flown);
+                (flown, end)
+            }
+        }
+    }
+
+    /// Boards the key's load if this node is to answer, else its fetch. A peer's Get is never forwarded, so nothing can go round in circles.
+    fn board(self: &Arc<Self>, key: &Key, origin: Origin) -> Result<Boarded<Flown>, GetError> {
+        let hash = self.hasher.hash_one(key);
+        // The generation first, the view after it: see `sent`.
+        let start = self.generations.start(hash, Instant::now());
+        let state = self.state.load_full();
+        let view = state.view.clone().ok_or(GetError::NotReady)?;
+        if origin == Origin::Peer || is_mine(&view, key) {
+            self.board_load(key, hash, start, &state)
+        } else {
+            self.board_fetch(key, hash, start, state, view)
+        }
+    }
+
+    /// Keeps an entry if the key was not purged since `generation`, and if this node still may (K1, K3).
+    fn keep(&self, part: Part, key: &Key, hash: u64, entry: &Entry, generation: Generation) -> bool {
+        let state = self.state.load_full();
+        let Some(half) = half(&state.cache, part) else { return false };
+        let Some((key, held)) = half.prepare(key, entry) else {
+            self.counters.add(Count::NoRoom);
+            return false;
+        };
+        let insert = || {
+            // Inside the fence, so that a view or a budget that comes into force now is seen, or sees the entry.
+            let present = self.state.load();
+            let stands = present.serves() && Arc::ptr_eq(&present.cache, &state.cache);
+            if stands {
+                half.insert(key, held);
+            }
+            stands
+        };
+        let kept = self.generations.if_stands(hash, generation, insert).unwrap_or(false);
+        if kept {
+            half.settle();
+        } else {
+            self.counters.add(Count::Fenced);
+        }
+        kept
+    }
+
+    /// Drops keys at this node and opens their windows: what a peer's purge does here (K1, K2).
     pub fn purge(&self, keys: &[Key], window: Duration) {
-        let _ = (keys, window);
+        let now = Instant::now();
+        for key in keys {
+            let hash = self.hasher.hash_one(key);
+            let drop_copies = || self.state.load().cache.remove(key.as_bytes());
+            self.generations.purge(hash, now, window, drop_copies);
+            self.loads.forget(key, hash);
+            self.fetches.forget(key, hash);
+        }
+        self.counters.add_many(Count::PurgedKeys, keys.len() as u64);
+    }
+
+    /// Puts a view in force. One older than the present one is passed over.
+    ///
+    /// With a view in which this node is Joining or no member it drops what it holds at once (G2).
+    pub fn adopt(&self, view: Arc<View>) {
+        let _change = self.change.lock();
+        let state = self.state.load_full();
+        if state.view().is_some_and(|present| view.version() < present.version()) {
+            return;
+        }
+        let version = view.version();
+        let lapse = !view.may_keep();
+        let cache = if lapse { self.empty_cache(&state, &state.settings) } else { state.cache.clone() };
+        self.state.store(Arc::new(State {
+            settings: state.settings.clone(),
+            loader: state.loader.clone(),
+            view: Some(view),
+            cache,
+        }));
+        if lapse {
+            self.generations.raise_all();
+            self.loads.forget_all();
+            self.fetches.forget_all();
+        }
+        self.adopted.send_replace(version);
+    }
+
+    /// Changes settings and loader while it serves; the name stays. The next Get and the next load see them.
+    ///
+    /// Entries stay, with the expiry they were given, unless the budget changes: the store cannot be resized, and filling a second one from the first
+    /// would hold both budgets at once, so it starts empty.
+    pub fn configure(&self, settings: Settings, loader: Arc<dyn Loader>) {
+        let _change = self.change.lock();
+        let state = self.state.load_full();
+        let budget = |settings: &Settings| (settings.max_bytes, settings.hot_percent);
+        let same = budget(&settings) == budget(&state.settings);
+        let cache = if same { state.cache.clone() } else { self.empty_cache(&state, &settings) };
+        let settings = Arc::new(Settings { name: self.name.clone(), ..settings });
+        self.state.store(Arc::new(State { settings, loader, view: state.view.clone(), cache }));
     }
 
     /// What this group is.
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::new(self.settings.clone())
+        self.state.load().settings.clone()
+    }
+
+    /// The view in force.
+    #[must_use]
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.state.load().view.clone()
     }
 
     /// What it has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let state = self.state.load();
+        let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
+        let former = self.former_evictions.load(Ordering::Relaxed);
+        Stats {
+            evictions: former + state.cache.main.evictions() + hot,
+            window_overflows: self.generations.overflows(),
+            ..self.counters.read()
+        }
     }
 
     /// What it holds.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        Sizes::default()
+        let cache = self.state.load().cache.clone();
+        Sizes {
+            main_entries: cache.main.entries(),
+            main_bytes: cache.main.bytes(),
+            hot_entries: cache.hot.as_ref().map_or(0, Half::entries),
+            hot_bytes: cache.hot.as_ref().map_or(0, Half::bytes),
+            flights: (self.loads.running() + self.fetches.running()) as u64,
+        }
+    }
+
+    /// Both caches, as a client's Get sees them.
+    fn look(&self, key: &[u8]) -> Option<(Entry, Source)> {
+        look(&self.state.load().cache, key, Origin::Client)
+    }
+
+    fn empty_cache(&self, state: &State, settings: &Settings) -> Arc<Cache> {
+        let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
+        self.former_evictions.fetch_add(state.cache.main.evictions() + hot, Ordering::Relaxed);
+        Arc::new(Cache::new(settings.max_bytes, settings.hot_percent))
+    }
+
+    /// The answer where no more flights may start.
+    fn shed(&self, what: &str) -> GetError {
+        self.counters.add(Count::LoadsShed);
+        let message = format!("group {}: {MOST_FLIGHTS} {what} are in flight at this node", self.name);
+        GetError::Load(LoadError::Overloaded { message: message.into(), retry_after: RETRY_AFTER })
     }
 }
+
+/// The key's entry if it may be used: main first, and hot only for clients (K6).
+fn look(cache: &Cache, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
+    let usable = |entry: &Entry| entry.expires.is_none_or(|at| Instant::now() < at);
+    if let Some(entry) = cache.main.get(key).filter(usable) {
+        return Some((entry, Source::Main));
+    }
+    let hot = cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
+    hot.get(key).filter(usable).map(|entry| (entry, Source::Hot))
+}
+
+fn half(cache: &Cache, part: Part) -> Option<&Half> {
+    match part {
+        Part::Main => Some(&cache.main),
+        Part::Hot => cache.hot.as_ref(),
+    }
+}
+
+/// True if this node owns the key, or nobody does.
+fn is_mine(view: &View, key: &Key) -> bool {
+    !matches!(view.owner(key.as_bytes()), Some(Place::Peer(_)))
+}
+
+/// How a Get ended that started its flight.
+fn end_of(flown: &Flown) -> Count {
+    match flown {
+        Ok(answer) => match answer.source {
+            Source::Main => Count::LateMainHits,
+            Source::Hot => Count::LateHotHits,
+            Source::Peer => Count::Fetches,
+            Source::Loader => Count::Loaded,
+        },
+        Err(GetError::NotReady) => Count::NotReady,
+        Err(GetError::Load(_)) => Count::Failed,
+        Err(GetError::DeadlineExceeded) => Count::DeadlineExceeded,
+    }
+}
+
+#[cfg(test)]
+mod tests;

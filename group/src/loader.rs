@@ -14,8 +14,40 @@ pub trait Loader: Send + Sync + 'static {
     /// The loader's name, for errors and metrics.
     fn name(&self) -> &str;
 
+    /// Waits until the load may be sent. The load counts as queued until then: it is given up with its last waiter, and nothing was asked of the source.
+    /// A loader that bounds what it sends at a time waits here; one without a bound leaves it as it is. Dropped at `request.deadline`.
+    fn admit<'a>(&'a self, request: &'a LoadRequest) -> BoxFuture<'a, Result<Turn, LoadError>> {
+        let _ = request;
+        Box::pin(std::future::ready(Ok(Turn::free())))
+    }
+
     /// Asks the source. The answer is wanted before `request.deadline`; the caller drops the future then.
     fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>>;
+}
+
+/// A load's place among those that may be sent; held until the load has ended.
+pub struct Turn {
+    _place: Option<Box<dyn Send>>,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").finish_non_exhaustive()
+    }
+}
+
+impl Turn {
+    /// A turn where places are not counted.
+    #[must_use]
+    pub fn free() -> Self {
+        Turn { _place: None }
+    }
+
+    /// A turn that gives `place` back when the load has ended: a permit, for instance.
+    #[must_use]
+    pub fn holding(place: impl Send + 'static) -> Self {
+        Turn { _place: Some(Box::new(place)) }
+    }
 }
 
 /// What is asked of a loader.

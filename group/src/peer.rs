@@ -93,3 +93,24 @@ pub enum PeerError {
     #[error("no answer before the deadline")]
     DeadlineExceeded,
 }
+
+/// No other nodes: the peers of a process that is its own whole cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPeers;
+
+impl NoPeers {
+    fn unreachable<T: Send + 'static>(peer: &Member) -> BoxFuture<'static, Result<T, PeerError>> {
+        let why = format!("this process has no peers, so {} cannot be asked", peer.name);
+        Box::pin(std::future::ready(Err(PeerError::Unreachable(why.into()))))
+    }
+}
+
+impl Peers for NoPeers {
+    fn fetch(&self, peer: &Member, _: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn purge(&self, peer: &Member, _: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
+        Self::unreachable(peer)
+    }
+}

@@ -1,5 +1,6 @@
 //! Keys and values: what is asked for, what is answered, and until when it may be used.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +55,18 @@ impl Key {
     pub fn to_bytes(&self) -> Bytes {
         self.0.clone()
     }
+
+    /// The same key in a buffer of its own length: what is kept must not pin the message it came in.
+    pub(crate) fn compact(&self) -> Self {
+        Key(Bytes::copy_from_slice(&self.0))
+    }
+}
+
+/// A key is found by its bytes, without making a key of them.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Keys may be secrets or binary: logs get them escaped and cut.
@@ -98,6 +111,15 @@ impl Entry {
     #[must_use]
     pub fn remaining(&self, now: Instant) -> Option<Duration> {
         self.expires.map(|at| at.saturating_duration_since(now))
+    }
+
+    /// The same entry with its value in a buffer of its own length, as [`Key::compact`].
+    pub(crate) fn compact(&self) -> Self {
+        let outcome = match &self.outcome {
+            Outcome::Value(bytes) => Outcome::Value(Bytes::copy_from_slice(bytes)),
+            Outcome::NotFound => Outcome::NotFound,
+        };
+        Entry { outcome, ..*self }
     }
 
     /// Bytes of the value; 0 for "no such key".

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use groupcache_ring::{Member, Ring, Snapshot, State, Version};
+use groupcache_ring::{Fault, Member, Ring, Snapshot, State, Version};
 
 /// Who owns what, and who else there is, as this node sees it at one version.
 #[derive(Clone, Debug)]
@@ -30,6 +30,17 @@ impl View {
         let ring = Ring::new(snapshot.members());
         let my_state = snapshot.member(&me).map(|member| member.state);
         View { me, my_state, snapshot, ring }
+    }
+
+    /// The view of a node that is its own whole cluster: an application that embeds the library.
+    ///
+    /// # Errors
+    /// If `me` cannot be a member's name: 1 to 253 of `[a-z0-9.-]`.
+    pub fn alone(me: &str) -> Result<Self, Vec<Fault>> {
+        let version = Version::new(1, 1);
+        let members = vec![Member::active(me, "localhost:1")];
+        let snapshot = Snapshot::new("alone", version, version, vec![me.to_owned()], members)?;
+        Ok(View::new(me, Arc::new(snapshot)))
     }
 
     /// The key's owner; `None` while no member is Active.

@@ -1,0 +1,43 @@
+//! A store made of moka's `sync` cache, used as a plain bounded map: neither its loading nor its clock nor its "invalidate all".
+//!
+//! The policy is LRU: TinyLFU refuses nearly every new key of a warm cache, which on object traces is worse.
+
+use std::sync::Arc;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use crate::cache::{Held, Store};
+use crate::value::Key;
+
+pub(super) struct MokaStore(Cache<Key, Arc<Held>>);
+
+impl MokaStore {
+    pub(super) fn new(capacity: u64) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(capacity)
+            // Values are limited far below 4 GiB, so that nothing is weighed too light.
+            .weigher(|_, held: &Arc<Held>| u32::try_from(held.charge()).unwrap_or(u32::MAX))
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        MokaStore(cache)
+    }
+}
+
+impl Store for MokaStore {
+    fn get(&self, key: &[u8]) -> Option<Arc<Held>> {
+        self.0.get(key)
+    }
+
+    fn insert(&self, key: Key, held: Arc<Held>) {
+        self.0.insert(key, held);
+    }
+
+    fn remove(&self, key: &[u8]) -> Option<Arc<Held>> {
+        self.0.remove(key)
+    }
+
+    fn tidy(&self) {
+        self.0.run_pending_tasks();
+    }
+}

@@ -1,0 +1,247 @@
+//! Flights: one run per key and generation, however many wait for it.
+//!
+//! A flight is a task of its own, so it belongs to no caller:
+//! * each waiter leaves at its own deadline, and a first caller that goes away takes nobody along;
+//! * a flight that nobody waits for is stopped, unless it was *sent*: then it runs to its end, because its result is worth keeping;
+//! * a flight that panics ends like any other: its waiters hear [`Lost`], its key is free.
+//!
+//! Purges forget flights ([`Flights::forget`]): who was waiting gets the answer, who comes later starts anew. A flight that boards just as
+//! its key is purged may still enter the table; its generation then is older than the purge, and nobody joins it.
+//!
+//! Lock order: a shard's lock is innermost. Nothing that may hold a waiter, a landing or a task is dropped under it, because their drops lock it again.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::generation::{Generation, Start};
+use crate::value::Key;
+
+/// Parts of the table, each with a lock of its own.
+const SHARDS: usize = 64;
+
+/// One table of flights: loads or fetches. They never share one, or two nodes that take each other for a key's owner wait for each other for ever.
+pub(crate) struct Flights<T> {
+    shards: Box<[Shard<T>]>,
+    running: AtomicUsize,
+    limit: usize,
+}
+
+#[repr(align(128))]
+struct Shard<T>(Mutex<HashMap<Key, Arc<Flight<T>>>>);
+
+struct Flight<T> {
+    key: Key,
+    shard: usize,
+    generation: Generation,
+    task: OnceLock<AbortHandle>,
+    result: watch::Receiver<Option<T>>,
+    /// Changed under the shard's lock only, as are the two below.
+    waiters: AtomicUsize,
+    sent: AtomicBool,
+    stopped: AtomicBool,
+}
+
+/// How a Get came by its flight.
+pub(crate) struct Boarded<T: Clone + Send + Sync + 'static> {
+    /// To wait with.
+    pub(crate) waiter: Waiter<T>,
+    /// True if another Get had started it.
+    pub(crate) joined: bool,
+}
+
+/// As many flights as may be are in the air.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// Why a waiter has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Its own time is up.
+    Deadline,
+    /// The flight ended without a result: it panicked, or the process is stopping.
+    Flight,
+}
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    /// No flight yet, and never more than `limit`.
+    pub(crate) fn new(limit: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Shard(Mutex::new(HashMap::new()))).collect();
+        Flights { shards, running: AtomicUsize::new(0), limit }
+    }
+
+    /// Joins the key's flight, or starts `run`. With `joinable` false it flies alone: it neither joins nor can be joined (K2, K3).
+    pub(crate) fn board<R, F>(
+        self: &Arc<Self>,
+        key: &Key,
+        hash: u64,
+        start: Start,
+        joinable: bool,
+        run: R,
+    ) -> Result<Boarded<T>, Full>
+    where
+        R: FnOnce(Pilot<T>) -> F,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let at = (hash >> 16) as usize % SHARDS;
+        let mut shard = self.shards[at].0.lock();
+        // A flight from before the key's last purge is another flight (K1).
+        let present = shard.get(key).filter(|flight| joinable && flight.generation >= start.purged);
+        if let Some(flight) = present {
+            flight.waiters.fetch_add(1, Ordering::Relaxed);
+            let waiter = self.waiter(flight.clone());
+            return Ok(Boarded { waiter, joined: true });
+        }
+        if self.running.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full);
+        }
+        let (outcome, result) = watch::channel(None);
+        let flight = Arc::new(Flight::new(key.clone(), at, start.generation, result));
+        let replaced = if joinable { shard.insert(key.clone(), flight.clone()) } else { None };
+        drop(shard);
+        drop(replaced);
+
+        // Outside the lock: a runtime that is shutting down drops the task, and with it the landing, at once.
+        let landing = Landing { flights: self.clone(), flight: flight.clone(), outcome, landed: None };
+        let run = run(Pilot { flights: self.clone(), flight: flight.clone() });
+        let waiter = self.waiter(flight.clone());
+        let task = tokio::spawn(async move {
+            let mut landing = landing;
+            landing.landed = Some(run.await);
+        });
+        // Nobody else stops it before this is set: our own waiter still counts.
+        let _ = flight.task.set(task.abort_handle());
+        Ok(Boarded { waiter, joined: false })
+    }
+
+    /// Lets no later Get join the key's flight (K1). Who waits for it goes on waiting.
+    pub(crate) fn forget(&self, key: &Key, hash: u64) {
+        let forgotten = self.shards[(hash >> 16) as usize % SHARDS].0.lock().remove(key);
+        drop(forgotten);
+    }
+
+    /// Lets no later Get join any flight of now (K5, G2).
+    pub(crate) fn forget_all(&self) {
+        for shard in &self.shards {
+            let forgotten = std::mem::take(&mut *shard.0.lock());
+            drop(forgotten);
+        }
+    }
+
+    /// Flights in the air, forgotten ones too.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    fn waiter(self: &Arc<Self>, flight: Arc<Flight<T>>) -> Waiter<T> {
+        let result = flight.result.clone();
+        Waiter { flights: self.clone(), flight, result }
+    }
+
+    fn lock(&self, flight: &Flight<T>) -> MutexGuard<'_, HashMap<Key, Arc<Flight<T>>>> {
+        self.shards[flight.shard].0.lock()
+    }
+
+    /// Takes the flight out of the table if it is still the key's.
+    fn strike(&self, flight: &Arc<Flight<T>>) {
+        let mut shard = self.lock(flight);
+        let own = shard.get(&flight.key).is_some_and(|present| Arc::ptr_eq(present, flight));
+        let struck = if own { shard.remove(&flight.key) } else { None };
+        drop(shard);
+        drop(struck);
+    }
+}
+
+impl<T> Flight<T> {
+    fn new(key: Key, shard: usize, generation: Generation, result: watch::Receiver<Option<T>>) -> Self {
+        Flight {
+            key,
+            shard,
+            generation,
+            task: OnceLock::new(),
+            result,
+            waiters: AtomicUsize::new(1),
+            sent: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The run's own handle on its flight.
+pub(crate) struct Pilot<T> {
+    flights: Arc<Flights<T>>,
+    flight: Arc<Flight<T>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Pilot<T> {
+    /// From here on the flight runs to its end even if nobody waits. False if nobody waited any more: then it must end now.
+    pub(crate) fn send(&self) -> bool {
+        let _shard = self.flights.lock(&self.flight);
+        let stopped = self.flight.stopped.load(Ordering::Relaxed);
+        self.flight.sent.store(!stopped, Ordering::Relaxed);
+        !stopped
+    }
+}
+
+/// Held by the task: however it ends, the key is free before anyone hears of it.
+struct Landing<T: Clone + Send + Sync + 'static> {
+    flights: Arc<Flights<T>>,
+    flight: Arc<Flight<T>>,
+    outcome: watch::Sender<Option<T>>,
+    landed: Option<T>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Drop for Landing<T> {
+    fn drop(&mut self) {
+        self.flights.strike(&self.flight);
+        self.flights.running.fetch_sub(1, Ordering::Relaxed);
+        // Without a result the sender is dropped next, and waiters find the flight lost.
+        if let Some(landed) = self.landed.take() {
+            self.outcome.send_replace(Some(landed));
+        }
+    }
+}
+
+/// One who waits for a flight. Dropping it is leaving.
+pub(crate) struct Waiter<T: Clone + Send + Sync + 'static> {
+    flights: Arc<Flights<T>>,
+    flight: Arc<Flight<T>>,
+    result: watch::Receiver<Option<T>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Waiter<T> {
+    /// The flight's result, if it comes by `deadline`.
+    pub(crate) async fn wait(mut self, deadline: Instant) -> Result<T, Lost> {
+        match timeout_at(deadline, self.result.wait_for(Option::is_some)).await {
+            Err(_) => Err(Lost::Deadline),
+            Ok(Err(_)) => Err(Lost::Flight),
+            Ok(Ok(result)) => result.clone().ok_or(Lost::Flight),
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Drop for Waiter<T> {
+    fn drop(&mut self) {
+        let shard = self.flights.lock(&self.flight);
+        let last = self.flight.waiters.fetch_sub(1, Ordering::Relaxed) == 1;
+        let stop = last && !self.flight.sent.load(Ordering::Relaxed);
+        self.flight.stopped.fetch_or(stop, Ordering::Relaxed);
+        drop(shard);
+        if stop {
+            // Struck here and not only by the task's end, which may take a moment: nobody may join a flight that is being stopped.
+            self.flights.strike(&self.flight);
+            if let Some(task) = self.flight.task.get() {
+                task.abort();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Flights under a clock that stands still.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::generation::Generations;
+
+const HASH: u64 = 42;
+
+struct Airport {
+    flights: Arc<Flights<u32>>,
+    generations: Generations,
+    key: Key,
+}
+
+impl Airport {
+    fn new(limit: usize) -> Self {
+        let generations = Generations::new(Instant::now(), Duration::ZERO);
+        Airport { flights: Arc::new(Flights::new(limit)), generations, key: Key::new("k", 9).unwrap() }
+    }
+
+    fn start(&self) -> Start {
+        self.generations.start(HASH, Instant::now())
+    }
+
+    fn board<F>(&self, run: impl FnOnce(Pilot<u32>) -> F) -> Result<Boarded<u32>, Full>
+    where
+        F: Future<Output = u32> + Send + 'static,
+    {
+        self.flights.board(&self.key, HASH, self.start(), true, run)
+    }
+
+    /// Boards a flight that must be in the air already.
+    fn join(&self) -> Waiter<u32> {
+        let boarded = self.board(|_| async { unreachable!("joins, and runs nothing") }).unwrap();
+        assert!(boarded.joined);
+        boarded.waiter
+    }
+
+    async fn is_empty(&self) {
+        while self.flights.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(self.flights.shards.iter().all(|shard| shard.0.lock().is_empty()));
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_waiters_share_one_run() {
+    let airport = Airport::new(1);
+    let first = airport.board(|_| async { 7 }).unwrap().waiter;
+    let others: Vec<_> = (0..999).map(|_| airport.join()).collect();
+    assert_eq!(first.wait(soon()).await, Ok(7));
+    for other in others {
+        assert_eq!(other.wait(soon()).await, Ok(7));
+    }
+    airport.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_leaves_takes_nobody_along() {
+    let airport = Airport::new(1);
+    let go = Arc::new(Notify::new());
+    let gone = go.clone();
+    let leader = airport
+        .board(|_| async move {
+            gone.notified().await;
+            7
+        })
+        .unwrap()
+        .waiter;
+    let other = airport.join();
+    assert_eq!(leader.wait(Instant::now()).await, Err(Lost::Deadline));
+    go.notify_one();
+    assert_eq!(other.wait(soon()).await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_waiter_out_stops_a_flight_that_was_not_sent() {
+    let airport = Airport::new(1);
+    drop(airport.board(|_| pending()).unwrap().waiter);
+    airport.is_empty().await;
+    let next = airport.board(|_| async { 8 }).unwrap();
+    assert!(!next.joined);
+    assert_eq!(next.waiter.wait(soon()).await, Ok(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_was_sent_runs_on_and_can_still_be_joined() {
+    let airport = Airport::new(1);
+    let (sent, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (sent_too, go_too) = (sent.clone(), go.clone());
+    let leader = airport
+        .board(|pilot| async move {
+            assert!(pilot.send());
+            sent_too.notify_one();
+            go_too.notified().await;
+            7
+        })
+        .unwrap()
+        .waiter;
+    sent.notified().await;
+    drop(leader);
+    let late = airport.join();
+    go.notify_one();
+    assert_eq!(late.wait(soon()).await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_nobody_waits_for_is_told_not_to_send() {
+    let airport = Airport::new(1);
+    let mut boarded = None;
+    let waiter = airport
+        .board(|pilot| {
+            boarded = Some(pilot);
+            pending()
+        })
+        .unwrap()
+        .waiter;
+    drop(waiter);
+    assert!(!boarded.unwrap().send());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_told_to_all_and_frees_the_key() {
+    let airport = Airport::new(1);
+    let first = airport.board(|_| async { panic!("on purpose") }).unwrap().waiter;
+    let other = airport.join();
+    assert_eq!(first.wait(soon()).await, Err(Lost::Flight));
+    assert_eq!(other.wait(soon()).await, Err(Lost::Flight));
+    airport.is_empty().await;
+    assert_eq!(airport.board(|_| async { 9 }).unwrap().waiter.wait(soon()).await, Ok(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_purge_boards_another_flight() {
+    let airport = Airport::new(2);
+    let go = Arc::new(Notify::new());
+    let went = go.clone();
+    let before = airport
+        .board(|_| async move {
+            went.notified().await;
+            1
+        })
+        .unwrap()
+        .waiter;
+    // The generation alone keeps them apart, should the table not have been told yet.
+    airport.generations.purge(HASH, Instant::now(), Duration::ZERO, || ());
+    let after = airport.board(|_| async { 2 }).unwrap();
+    assert!(!after.joined);
+    assert_eq!(after.waiter.wait(soon()).await, Ok(2));
+    go.notify_one();
+    assert_eq!(before.wait(soon()).await, Ok(1));
+    airport.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_flight_is_not_joined_and_its_end_leaves_its_successor_alone() {
+    let airport = Airport::new(2);
+    let go = Arc::new(Notify::new());
+    let went = go.clone();
+    let before = airport
+        .board(|_| async move {
+            went.notified().await;
+            1
+        })
+        .unwrap()
+        .waiter;
+    airport.flights.forget(&airport.key, HASH);
+    let after = airport.board(|_| pending()).unwrap();
+    assert!(!after.joined);
+    go.notify_one();
+    assert_eq!(before.wait(soon()).await, Ok(1));
+    drop(airport.join());
+    drop(after);
+    airport.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_flies_alone_neither_joins_nor_is_joined() {
+    let airport = Airport::new(3);
+    let solo = |n: u32| {
+        airport.flights.board(&airport.key, HASH, airport.start(), false, move |_| async move { n }).unwrap()
+    };
+    let shared = airport.board(|_| async { 1 }).unwrap();
+    let (a, b) = (solo(2), solo(3));
+    assert!(!shared.joined && !a.joined && !b.joined);
+    assert_eq!(a.waiter.wait(soon()).await, Ok(2));
+    assert_eq!(b.waiter.wait(soon()).await, Ok(3));
+    assert_eq!(shared.waiter.wait(soon()).await, Ok(1));
+    airport.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_no_flight_starts() {
+    let airport = Airport::new(1);
+    let first = airport.board(|_| pending()).unwrap();
+    airport.flights.forget_all();
+    assert!(matches!(airport.board(|_| pending()), Err(Full)));
+    drop(first);
+    airport.is_empty().await;
+    assert!(airport.board(|_| pending()).is_ok());
+}

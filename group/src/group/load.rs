@@ -1,0 +1,138 @@
+//! This node answers: one load, and whether its result is kept.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::expiry::{NON_OWNER_TTL, expires};
+use crate::flight::Boarded;
+use crate::generation::Start;
+use crate::group::{Answer, Flown, GetError, Group, Part, Pilot, Source, State, is_mine};
+use crate::loader::{LoadError, LoadRequest, Loaded, Loader};
+use crate::stats::Count;
+use crate::value::{Entry, Key, Outcome};
+
+/// The gRPC status codes that say what went wrong with a load: DEADLINE_EXCEEDED and INTERNAL.
+const CODE_DEADLINE: i32 = 4;
+const CODE_INTERNAL: i32 = 13;
+
+/// What a load is to be kept by: known when it was sent.
+struct Sent {
+    start: Start,
+    at: Instant,
+    /// False for a node that keeps nothing (K3).
+    serves: bool,
+    /// True if this node owns the key.
+    mine: bool,
+}
+
+impl Group {
+    /// Joins or starts the key's load. A node that may not keep lets nobody join what it starts (K3).
+    pub(super) fn board_load(
+        self: &Arc<Self>,
+        key: &Key,
+        hash: u64,
+        start: Start,
+        state: &State,
+    ) -> Result<Boarded<Flown>, GetError> {
+        let run = |pilot| {
+            let (group, key) = (self.clone(), key.clone());
+            async move { group.load(key, hash, pilot).await }
+        };
+        self.loads.board(key, hash, start, state.serves(), run).map_err(|_| self.shed("loads"))
+    }
+
+    async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot) -> Flown {
+        // Looked at again inside the flight: the one before it may have landed since.
+        if let Some(entry) = self.state.load().cache.main.get(key.as_bytes())
+            && !entry.is_expired(Instant::now())
+        {
+            return Ok(Answer { entry, source: Source::Main, keep: true });
+        }
+        let state = self.state.load_full();
+        let called = self.call(&*state.loader, &key, hash, &pilot, &state).await;
+        match called {
+            Ok((sent, loaded)) => {
+                self.counters.add(Count::Loads);
+                Ok(self.settle(&key, hash, &sent, loaded))
+            }
+            Err(error) => {
+                let shed = matches!(error, LoadError::Overloaded { .. });
+                self.counters.add(if shed { Count::LoadsShed } else { Count::LoadFailures });
+                Err(GetError::Load(error))
+            }
+        }
+    }
+
+    /// Waits for the loader's turn and calls it; a panic in it is a failure like others.
+    async fn call(
+        &self,
+        loader: &dyn Loader,
+        key: &Key,
+        hash: u64,
+        pilot: &Pilot,
+        state: &State,
+    ) -> Result<(Sent, Loaded), LoadError> {
+        let timeout = state.settings.load_timeout;
+        let deadline = Instant::now() + timeout;
+        let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
+        let late = |_| failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()));
+        let broken = |_| failed(CODE_INTERNAL, format!("{}: the loader panicked; see its log", loader.name()));
+
+        let turn = AssertUnwindSafe(async { loader.admit(&request).await }).catch_unwind();
+        let turn = timeout_at(deadline, turn).await.map_err(late)?.map_err(broken)??;
+        if !pilot.send() {
+            return Err(failed(CODE_DEADLINE, format!("{}: nobody waits any more", loader.name())));
+        }
+        let sent = self.sent(key, hash);
+        let load = AssertUnwindSafe(async { loader.load(request).await }).catch_unwind();
+        let loaded = timeout_at(deadline, load).await.map_err(late)?.map_err(broken)??;
+        drop(turn);
+        Ok((sent, loaded))
+    }
+
+    /// Notes what holds as a load is sent: the generation first and the view after it, so that a view which forbids keeping and was adopted
+    /// in between is either seen here or has raised the generation already (K1, K3).
+    fn sent(&self, key: &Key, hash: u64) -> Sent {
+        let at = Instant::now();
+        let start = self.generations.start(hash, at);
+        let state = self.state.load();
+        Sent { start, at, serves: state.serves(), mine: state.view().is_some_and(|view| is_mine(view, key)) }
+    }
+
+    /// Makes an entry of what was loaded, and keeps it in main if it may be kept.
+    fn settle(&self, key: &Key, hash: u64, sent: &Sent, loaded: Loaded) -> Answer {
+        let settings = self.settings();
+        let now = Instant::now();
+        let by_group = match loaded.outcome {
+            Outcome::Value(_) => settings.ttl,
+            Outcome::NotFound => settings.negative_ttl,
+        };
+        let by_owner = (!sent.mine).then_some(NON_OWNER_TTL);
+        let entry = Entry {
+            expires: expires(now, [by_group, loaded.ttl, by_owner], hash),
+            outcome: loaded.outcome,
+            loaded: sent.at,
+            source_version: loaded.version,
+        };
+        let forgettable = entry.outcome == Outcome::NotFound && settings.negative_ttl.is_none();
+        let oversize = entry.value_bytes() > settings.max_value_bytes;
+        if oversize {
+            self.counters.add(Count::Oversize);
+        }
+        let wanted = sent.serves && !forgettable && !oversize && !entry.is_expired(now);
+        let keep = wanted && self.keep(Part::Main, key, hash, &entry, sent.start.generation);
+        Answer { entry, source: Source::Loader, keep }
+    }
+}
+
+pub(super) fn failed(code: i32, message: String) -> LoadError {
+    LoadError::Failed { code, message: message.into() }
+}
+
+/// The failure of a flight that ended without a result.
+pub(super) fn lost(group: &str) -> GetError {
+    GetError::Load(failed(CODE_INTERNAL, format!("group {group}: the call broke off inside this node; try again")))
+}

@@ -1,0 +1,49 @@
+//! What a group is: its name, its limits and its times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a group is: limits and times. Bytes and durations; see each field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// 1 to 63 of `[A-Za-z0-9._-]`.
+    pub name: Arc<str>,
+    /// Other names under which doors know it; any text.
+    pub aliases: Vec<String>,
+    /// Memory for its entries at this node, main and hot together, in bytes. No entry takes more than an eighth of its cache.
+    pub max_bytes: u64,
+    /// Percent of `max_bytes` for copies of other owners' keys, 0 to 50; 0: none are kept.
+    pub hot_percent: u32,
+    /// For how long a value may be used; `None`: it does not expire. Up to a tenth less, different for each key.
+    pub ttl: Option<Duration>,
+    /// For how long "no such key" is kept; `None`: it is not.
+    pub negative_ttl: Option<Duration>,
+    /// Longest key in bytes.
+    pub max_key_bytes: usize,
+    /// Largest value in bytes that is kept.
+    pub max_value_bytes: usize,
+    /// When a load is given up, counted from its start.
+    pub load_timeout: Duration,
+    /// For how long a purge keeps a key's window open, and how long it may take.
+    pub purge_timeout: Duration,
+}
+
+impl Settings {
+    /// A group of that name and budget, and the rest as most groups want it: values up to 1 MiB that do not expire, "no such key" not kept,
+    /// a tenth of the memory for hot copies, 5 s for a load, 1 s for a purge.
+    #[must_use]
+    pub fn new(name: &str, max_bytes: u64) -> Self {
+        Settings {
+            name: name.into(),
+            aliases: Vec::new(),
+            max_bytes,
+            hot_percent: 10,
+            ttl: None,
+            negative_ttl: None,
+            max_key_bytes: 1024,
+            max_value_bytes: 1024 * 1024,
+            load_timeout: Duration::from_secs(5),
+            purge_timeout: Duration::from_secs(1),
+        }
+    }
+}
