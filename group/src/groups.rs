@@ -111,6 +111,3 @@ impl Groups {
         self.present.load().view.clone()
     }
 }
-
-#[cfg(test)]
-mod tests;
