@@ -117,7 +117,8 @@ impl Pair {
 
     fn check(&self) {
         for n in 0..6 {
-            let found = self.group.cached(key(n).as_bytes(), Origin::Client).map(|answer| answer.entry.outcome);
+            let found =
+                self.group.cached(key(n).as_bytes(), Origin::Client).map(|answer| answer.entry.outcome);
             let should = self.held.get(&n).map(|value| Outcome::Value(value.to_le_bytes().to_vec().into()));
             assert_eq!(found, should, "key {n}");
         }
