@@ -1,1 +1,23 @@
 //! The cache node: adapters (transport, membership, loaders, doors) around a group, and their wiring.
+//!
+//! Start reading at [`node`], the only file that knows all adapters. The folders never meet elsewhere:
+//!
+//! * [`transport`]: what applications and other nodes say, and the way to other nodes.
+//! * [`membership`]: the rule by which a snapshot is adopted, and where it is kept.
+//! * [`loader`]: the services that know the truth.
+//! * [`args`], [`config`], [`configuration`], [`memory`], [`metrics`]: what the node is told, and what it tells.
+//! * [`control`]: memberships as the cluster port sees them, and catching up with a peer that knows a newer one.
+//!
+//! It knows no Kubernetes: who is in the ring is pushed to it.
+
+pub mod args;
+pub mod causes;
+pub mod config;
+pub mod configuration;
+pub mod control;
+pub mod loader;
+pub mod membership;
+pub mod memory;
+pub mod metrics;
+pub mod node;
+pub mod transport;

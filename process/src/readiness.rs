@@ -19,6 +19,12 @@ pub struct Condition {
     conditions: watch::Sender<Conditions>,
 }
 
+/// What is missing, change by change. A slow reader skips to the newest.
+#[derive(Debug)]
+pub struct Changes {
+    changes: watch::Receiver<Conditions>,
+}
+
 /// A condition that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -55,16 +61,12 @@ impl Readiness {
         self.conditions.borrow().values().all(Option::is_none)
     }
 
-    /// Calls `tell` with what is missing: now, and after each change, for as long as it is polled.
-    pub async fn follow(&self, mut tell: impl AsyncFnMut(Vec<Missing>)) {
+    /// Follows what is missing, beginning with what is missing now.
+    #[must_use]
+    pub fn follow(&self) -> Changes {
         let mut changes = self.conditions.subscribe();
-        loop {
-            let now = missing(&changes.borrow_and_update());
-            tell(now).await;
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
+        changes.mark_changed();
+        Changes { changes }
     }
 
     /// Waits until nothing is missing.
@@ -74,20 +76,28 @@ impl Readiness {
     }
 }
 
+impl Changes {
+    /// What is missing after the next change; `None` once nobody can change it any more.
+    pub async fn next(&mut self) -> Option<Vec<Missing>> {
+        self.changes.changed().await.ok()?;
+        Some(missing(&self.changes.borrow_and_update()))
+    }
+}
+
 impl Condition {
     /// It holds now.
     pub fn met(&self) {
-        self.put(None);
+        self.put(&None);
     }
 
     /// It does not hold, because of `reason`.
     pub fn unmet(&self, reason: impl Into<String>) {
-        self.put(Some(reason.into()));
+        self.put(&Some(reason.into()));
     }
 
-    fn put(&self, reason: Option<String>) {
+    fn put(&self, reason: &Option<String>) {
         self.conditions.send_if_modified(|conditions| {
-            conditions.insert(self.name, reason.clone()).is_none_or(|before| before != reason)
+            conditions.insert(self.name, reason.clone()).is_none_or(|before| before != *reason)
         });
     }
 }

@@ -1,0 +1,344 @@
+//! Configuration: groups and loaders from the wire, checked once; every fault is named, what is not served yet too.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use groupcache_group::group::Settings;
+use groupcache_proto::cluster::{self, AbandonedLoads, GroupMode, QuorumLoss, loader::Kind};
+use thiserror::Error;
+
+use crate::loader::template::UrlTemplate;
+
+/// Longest name of a group or loader, in bytes.
+pub const MAX_NAME_BYTES: usize = 63;
+
+/// Most groups of one cluster.
+pub const MAX_GROUPS: usize = 64;
+
+/// Most loaders of one cluster.
+pub const MAX_LOADERS: usize = 16;
+
+/// Largest value any group may hold: twice what gRPC clients accept unless told.
+pub const MAX_VALUE_BYTES: u32 = 8 << 20;
+
+/// Longest key any group may have.
+pub const MAX_KEY_BYTES: u32 = 8 << 10;
+
+/// Largest share of a group's budget for copies of other owners' keys.
+const MAX_HOT_PERCENT: u32 = 50;
+
+const DEFAULT_KEY_BYTES: u32 = 1 << 10;
+const DEFAULT_VALUE_BYTES: u32 = 1 << 20;
+const DEFAULT_PURGE_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_millis(250);
+const DEFAULT_IN_FLIGHT: u32 = 64;
+const DEFAULT_QUEUED: u32 = 256;
+
+/// Longest time any setting may name: what is longer is a mistake in the unit.
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Groups and loaders without a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// Each group with its loader.
+    pub groups: Vec<(Settings, LoaderSettings)>,
+}
+
+/// One loader as one group uses it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderSettings {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub kind: LoaderKind,
+    /// For one load.
+    pub timeout: Duration,
+    /// Loads in flight for one group at this node.
+    pub max_in_flight: usize,
+    /// Loads of one group that wait for a place.
+    pub max_queued: usize,
+    /// How long a load waits for a place.
+    pub queue_timeout: Duration,
+}
+
+/// How a loader is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoaderKind {
+    /// A service that speaks `groupcache.loader.v1`.
+    Grpc {
+        /// Host and port.
+        target: String,
+        /// The authority to send, if not the target's.
+        authority: Option<String>,
+    },
+    /// A service that answers GET with the value.
+    Http(UrlTemplate),
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{place}: {what}")]
+pub struct Fault {
+    /// Which group, loader or field.
+    pub place: String,
+    /// What is wrong with it, and what would be right.
+    pub what: String,
+}
+
+/// Collects faults as they are found.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        self.0.push(Fault { place: place.into(), what: what.into() });
+    }
+
+    fn unless(&mut self, holds: bool, place: &str, what: impl Into<String>) {
+        if !holds {
+            self.add(place, what);
+        }
+    }
+}
+
+/// The groups and loaders of a configuration, where the groups' budgets may add up to `group_bytes`.
+///
+/// # Errors
+/// Every fault found.
+pub fn check(wire: &cluster::Configuration, group_bytes: u64) -> Result<Checked, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let loaders = check_loaders(&wire.loaders, &mut faults);
+    check_names(&wire.groups, &mut faults);
+    let purge_timeout = millis(wire.purge_timeout_ms).unwrap_or(DEFAULT_PURGE_TIMEOUT);
+    check_time(&mut faults, "configuration", "purgeTimeout", purge_timeout);
+    check_time(
+        &mut faults,
+        "configuration",
+        "stalenessBound",
+        Duration::from_millis(wire.staleness_bound_ms),
+    );
+
+    let sum = wire.groups.iter().fold(0u64, |sum, group| sum.saturating_add(group.max_bytes));
+    faults.unless(
+        sum <= group_bytes,
+        "configuration",
+        format!(
+            "the groups' budgets add up to {sum} bytes; this node has {group_bytes} bytes for groups: lower maxBytes or raise the memory limit"
+        ),
+    );
+    let mut groups = Vec::new();
+    for group in &wire.groups {
+        let place = format!("group {}", shown(&group.name));
+        check_group(group, &place, &mut faults);
+        match loaders.get(group.loader.as_str()) {
+            None if group.loader.is_empty() => faults.add(
+                &place,
+                "it names no loader; a group without one is not served yet: name one of the loaders",
+            ),
+            None => faults.add(
+                &place,
+                format!("it names the loader {}, which is not among the loaders", shown(&group.loader)),
+            ),
+            Some(Some(loader)) => groups.push((settings(group, loader, purge_timeout), loader.clone())),
+            // Its faults are named already.
+            Some(None) => {}
+        }
+    }
+    if faults.0.is_empty() { Ok(Checked { groups }) } else { Err(faults.0) }
+}
+
+fn check_names(groups: &[cluster::Group], faults: &mut Faults) {
+    faults.unless(
+        groups.len() <= MAX_GROUPS,
+        "configuration",
+        format!("{} groups; at most {MAX_GROUPS} are allowed", groups.len()),
+    );
+    let mut taken: HashMap<&str, &str> = HashMap::new();
+    for group in groups {
+        for name in std::iter::once(&group.name).chain(&group.aliases) {
+            if let Some(first) = taken.insert(name, &group.name) {
+                faults.add(
+                    format!("group {}", shown(&group.name)),
+                    format!("the name or alias {} is also group {}'s", shown(name), shown(first)),
+                );
+            }
+        }
+    }
+}
+
+fn check_group(group: &cluster::Group, place: &str, faults: &mut Faults) {
+    faults.unless(
+        is_group_name(&group.name),
+        place,
+        format!("a group's name is 1 to {MAX_NAME_BYTES} of [A-Za-z0-9._-]"),
+    );
+    faults.unless(group.aliases.iter().all(|alias| !alias.is_empty()), place, "an alias is empty");
+    faults.unless(
+        group.max_bytes > 0,
+        place,
+        "maxBytes is 0; give the bytes of memory it may use on each node",
+    );
+    faults.unless(
+        group.hot_percent <= MAX_HOT_PERCENT,
+        place,
+        format!("hotPercent is {}; it is 0 to {MAX_HOT_PERCENT}", group.hot_percent),
+    );
+    faults.unless(
+        group.max_key_bytes <= MAX_KEY_BYTES,
+        place,
+        format!("maxKeyBytes is {}; it is at most {MAX_KEY_BYTES}", group.max_key_bytes),
+    );
+    faults.unless(
+        group.max_value_bytes <= MAX_VALUE_BYTES,
+        place,
+        format!("maxValueBytes is {}; it is at most {MAX_VALUE_BYTES}", group.max_value_bytes),
+    );
+    let mode = GroupMode::try_from(group.mode);
+    let loss = QuorumLoss::try_from(group.on_quorum_loss);
+    let abandoned = AbandonedLoads::try_from(group.abandoned_loads);
+    for (asked, feature) in [
+        (group.stale_while_revalidate_ms > 0, "staleWhileRevalidate"),
+        (group.stale_if_error_ms > 0, "staleIfError"),
+        (group.source_lag_ms > 0, "sourceLag"),
+        (!matches!(mode, Ok(GroupMode::Unspecified | GroupMode::Owned)), "a mode other than Owned"),
+        (
+            !matches!(loss, Ok(QuorumLoss::Unspecified | QuorumLoss::PassThrough)),
+            "an onQuorumLoss other than PassThrough",
+        ),
+        (
+            !matches!(abandoned, Ok(AbandonedLoads::Unspecified | AbandonedLoads::Finish)),
+            "an abandonedLoads other than Finish",
+        ),
+    ] {
+        faults.unless(!asked, place, not_served(feature));
+    }
+}
+
+/// The loaders by name; `None`: it is there, but faulty.
+fn check_loaders<'a>(
+    wire: &'a [cluster::Loader],
+    faults: &mut Faults,
+) -> HashMap<&'a str, Option<LoaderSettings>> {
+    faults.unless(
+        wire.len() <= MAX_LOADERS,
+        "configuration",
+        format!("{} loaders; at most {MAX_LOADERS} are allowed", wire.len()),
+    );
+    let mut loaders = HashMap::new();
+    for loader in wire {
+        let place = format!("loader {}", shown(&loader.name));
+        let checked = check_loader(loader, &place, faults);
+        if loaders.insert(loader.name.as_str(), checked).is_some() {
+            faults.add(place, "the name stands twice");
+        }
+    }
+    loaders
+}
+
+fn check_loader(loader: &cluster::Loader, place: &str, faults: &mut Faults) -> Option<LoaderSettings> {
+    let before = faults.0.len();
+    faults.unless(
+        is_loader_name(&loader.name),
+        place,
+        format!("a loader's name is 1 to {MAX_NAME_BYTES} of [a-z0-9-]"),
+    );
+    let timeout = millis(loader.timeout_ms).unwrap_or(DEFAULT_LOAD_TIMEOUT);
+    let queue_timeout = millis(loader.queue_timeout_ms).unwrap_or(DEFAULT_QUEUE_TIMEOUT);
+    check_time(faults, place, "timeout", timeout);
+    check_time(faults, place, "queueTimeout", queue_timeout);
+    faults.unless(loader.max_attempts <= 1, place, not_served("more than one attempt"));
+    faults.unless(loader.circuit_breaker.is_none(), place, not_served("circuitBreaker"));
+    let kind = match &loader.kind {
+        Some(Kind::Grpc(grpc)) => check_target(&grpc.target).map(|target| LoaderKind::Grpc {
+            target,
+            authority: Some(grpc.authority.clone()).filter(|authority| !authority.is_empty()),
+        }),
+        Some(Kind::Http(http)) => {
+            UrlTemplate::parse(&http.url).map(LoaderKind::Http).map_err(|e| e.to_string())
+        }
+        Some(Kind::Sql(_)) => Err(not_served("the kind sql")),
+        None => Err("it has no kind; give grpc or http".to_owned()),
+    };
+    let kind = kind.map_err(|what| faults.add(place, what)).ok()?;
+    (faults.0.len() == before).then(|| LoaderSettings {
+        name: loader.name.clone(),
+        kind,
+        timeout,
+        max_in_flight: or(loader.max_in_flight, DEFAULT_IN_FLIGHT),
+        max_queued: or(loader.max_queued, DEFAULT_QUEUED),
+        queue_timeout,
+    })
+}
+
+/// Host and port of `host:port` or `dns:///host:port`.
+fn check_target(target: &str) -> Result<String, String> {
+    let address = target.strip_prefix("dns:///").unwrap_or(target);
+    let sound = address.rsplit_once(':').is_some_and(|(host, port)| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        !host.is_empty() && host.chars().all(allowed) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if sound {
+        Ok(address.to_owned())
+    } else {
+        Err(format!("the target {target:?} is not host:port or dns:///host:port"))
+    }
+}
+
+fn settings(group: &cluster::Group, loader: &LoaderSettings, purge_timeout: Duration) -> Settings {
+    Settings {
+        name: Arc::from(group.name.as_str()),
+        aliases: group.aliases.clone(),
+        max_bytes: group.max_bytes,
+        hot_percent: group.hot_percent,
+        ttl: millis(group.ttl_ms),
+        negative_ttl: millis(group.negative_ttl_ms),
+        max_key_bytes: or(group.max_key_bytes, DEFAULT_KEY_BYTES),
+        max_value_bytes: or(group.max_value_bytes, DEFAULT_VALUE_BYTES),
+        // The wait for a place comes before the load itself.
+        load_timeout: loader.timeout + loader.queue_timeout,
+        purge_timeout,
+    }
+}
+
+fn check_time(faults: &mut Faults, place: &str, field: &str, time: Duration) {
+    faults.unless(
+        time <= MAX_TIMEOUT,
+        place,
+        format!("{field} is {} s; it is at most {} s", time.as_secs(), MAX_TIMEOUT.as_secs()),
+    );
+}
+
+fn not_served(feature: &str) -> String {
+    format!("{feature} is not served by this release; leave it out")
+}
+
+/// True for 1 to 63 of `[A-Za-z0-9._-]`.
+#[must_use]
+pub fn is_group_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn is_loader_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// A name for a message: quoted, and cut where it is over-long.
+fn shown(name: &str) -> String {
+    let cut: String = name.chars().take(MAX_NAME_BYTES).collect();
+    if cut.len() < name.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
+}
+
+fn millis(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+fn or(value: u32, default: u32) -> usize {
+    if value == 0 { default as usize } else { value as usize }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! A fixed membership, for running without Kubernetes: a list of members and a file with groups and loaders.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use groupcache_proto::cluster::{self, SignedSnapshot, loader::Kind};
+use groupcache_proto::convert;
+use groupcache_ring::{Member, Snapshot, Version};
+use serde::Deserialize;
+
+use crate::memory::parse_bytes;
+
+/// The version of a fixed membership: the first there can be.
+pub const VERSION: Version = Version::new(1, 1);
+
+/// The cluster uid of a fixed membership.
+pub const CLUSTER_UID: &str = "fixed";
+
+/// The snapshot of a list such as `a=10.0.0.1:8081,b=10.0.0.2:8081` and the groups and loaders of a file.
+///
+/// # Errors
+/// With every fault, if the list or the file is not sound.
+pub fn snapshot(members: &str, file: Option<&Path>) -> anyhow::Result<SignedSnapshot> {
+    let mut list = Vec::new();
+    for member in members.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+        let Some((name, address)) = member.split_once('=') else {
+            bail!("the member {member:?} is not name=host:port");
+        };
+        list.push(Member::active(name, address));
+    }
+    let configuration = match file {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            parse(&text).with_context(|| format!("reading {}", path.display()))?
+        }
+        None => cluster::Configuration::default(),
+    };
+    let made = Snapshot::new(CLUSTER_UID, VERSION, Version::PROVISIONAL, Vec::new(), list);
+    let snapshot = made.map_err(|faults| {
+        let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the list of members is faulty: {}", said.join("; "))
+    })?;
+    Ok(convert::unsigned(&convert::snapshot_to_wire(&snapshot, configuration)))
+}
+
+/// Groups and loaders of a file's text.
+///
+/// # Errors
+/// If it is not JSON of that form. What it says is checked when the snapshot is adopted.
+pub fn parse(text: &str) -> anyhow::Result<cluster::Configuration> {
+    let file: File = serde_json::from_str(text)?;
+    Ok(cluster::Configuration {
+        groups: file.groups.into_iter().map(Group::into_wire).collect::<anyhow::Result<_>>()?,
+        loaders: file.loaders.into_iter().map(Loader::into_wire).collect::<anyhow::Result<_>>()?,
+        staleness_bound_ms: 0,
+        purge_timeout_ms: millis(file.purge_timeout.as_deref())?,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    groups: Vec<Group>,
+    loaders: Vec<Loader>,
+    purge_timeout: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Group {
+    name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    loader: String,
+    max_bytes: String,
+    #[serde(default = "default_hot_percent")]
+    hot_percent: u32,
+    ttl: Option<String>,
+    negative_ttl: Option<String>,
+    max_key_bytes: Option<String>,
+    max_value_bytes: Option<String>,
+}
+
+/// As the Kubernetes object has it: at most 1/9 of the memory.
+fn default_hot_percent() -> u32 {
+    11
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Loader {
+    name: String,
+    grpc: Option<Grpc>,
+    http: Option<Http>,
+    timeout: Option<String>,
+    queue_timeout: Option<String>,
+    #[serde(default)]
+    max_in_flight: u32,
+    #[serde(default)]
+    max_queued: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Grpc {
+    target: String,
+    #[serde(default)]
+    authority: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Http {
+    url: String,
+}
+
+impl Group {
+    fn into_wire(self) -> anyhow::Result<cluster::Group> {
+        Ok(cluster::Group {
+            max_bytes: parse_bytes(&self.max_bytes)?,
+            hot_percent: self.hot_percent,
+            ttl_ms: millis(self.ttl.as_deref())?,
+            negative_ttl_ms: millis(self.negative_ttl.as_deref())?,
+            max_key_bytes: small_bytes(self.max_key_bytes.as_deref())?,
+            max_value_bytes: small_bytes(self.max_value_bytes.as_deref())?,
+            name: self.name,
+            aliases: self.aliases,
+            loader: self.loader,
+            ..Default::default()
+        })
+    }
+}
+
+impl Loader {
+    fn into_wire(self) -> anyhow::Result<cluster::Loader> {
+        let kind = match (self.grpc, self.http) {
+            (Some(grpc), None) => {
+                Kind::Grpc(cluster::GrpcLoader { target: grpc.target, authority: grpc.authority })
+            }
+            (None, Some(http)) => Kind::Http(cluster::HttpLoader { url: http.url }),
+            _ => bail!("the loader {:?} must have exactly one of grpc and http", self.name),
+        };
+        Ok(cluster::Loader {
+            name: self.name,
+            kind: Some(kind),
+            timeout_ms: millis(self.timeout.as_deref())?,
+            queue_timeout_ms: millis(self.queue_timeout.as_deref())?,
+            max_in_flight: self.max_in_flight,
+            max_queued: self.max_queued,
+            ..Default::default()
+        })
+    }
+}
+
+fn millis(text: Option<&str>) -> anyhow::Result<u64> {
+    let Some(text) = text else { return Ok(0) };
+    let time: Duration = humantime::parse_duration(text)
+        .with_context(|| format!("{text:?} is no duration; give something like 500ms, 30s or 5m"))?;
+    Ok(u64::try_from(time.as_millis())?)
+}
+
+fn small_bytes(text: Option<&str>) -> anyhow::Result<u32> {
+    Ok(text.map(parse_bytes).transpose()?.map(u32::try_from).transpose()?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_names_groups_and_loaders_with_units() {
+        let wire = parse(
+            r#"{"groups": [{"name": "users", "loader": "users", "maxBytes": "64Mi", "ttl": "5m"}],
+                "loaders": [{"name": "users", "http": {"url": "http://users/{key}"}, "timeout": "750ms"}]}"#,
+        )
+        .unwrap();
+        assert_eq!((wire.groups[0].max_bytes, wire.groups[0].ttl_ms), (64 << 20, 300_000));
+        assert_eq!(wire.loaders[0].timeout_ms, 750);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let error = parse(r#"{"groups": [], "loaders": [], "typo": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("typo"), "{error}");
+        let error = snapshot("a=h:1,b", None).unwrap_err();
+        assert!(error.to_string().contains("\"b\" is not name=host:port"), "{error}");
+        let error = snapshot("a=h:1,a=h:2", None).unwrap_err();
+        assert!(error.to_string().contains("a stands twice"), "{error}");
+    }
+}

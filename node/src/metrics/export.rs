@@ -1,0 +1,164 @@
+//! The exporter: reads every group's counters at each scrape, so that counting itself costs a Get nothing more.
+
+use std::fmt;
+use std::sync::Arc;
+
+use groupcache_group::group::Group;
+use groupcache_group::groups::Groups;
+use groupcache_group::stats::{Sizes, Stats};
+use groupcache_ring::State;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::loader::Loaders;
+use crate::memory::InFlightBytes;
+use crate::metrics::table::{Kind, METRICS};
+
+/// The labels and value of one sample.
+type Sample = (Vec<(&'static str, String)>, u64);
+
+/// A hash is exported in this many bits: what a scraper's floating-point number holds exactly.
+const EXACT_BITS: u32 = 52;
+
+/// Reads groups, loaders and the view when scraped.
+pub struct Exporter {
+    /// The groups.
+    pub groups: Arc<Groups>,
+    /// The loaders.
+    pub loaders: Arc<Loaders>,
+    /// The budget of bytes in flight.
+    pub in_flight: InFlightBytes,
+    /// Whether the node is ready, and whether it drains.
+    pub state: Box<dyn Fn() -> (bool, bool) + Send + Sync>,
+}
+
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exporter").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Exporter {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let groups: Vec<_> = self.groups.all().into_iter().map(|group| Read::of(&group)).collect();
+        for row in METRICS {
+            let samples = self.of_groups(row.name, &groups).or_else(|| self.of_node(row.name));
+            // The others are counted where they happen.
+            let Some(samples) = samples else { continue };
+            let kind = if row.kind == Kind::Counter { MetricType::Counter } else { MetricType::Gauge };
+            let unit = row.unit();
+            let mut family = to.encode_descriptor(row.stem(), row.help, unit.as_ref(), kind)?;
+            for (labels, value) in samples {
+                let sample = family.encode_family(&labels)?;
+                match row.kind {
+                    Kind::Counter => ConstCounter::new(value).encode(sample)?,
+                    _ => ConstGauge::new(value).encode(sample)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one group says of itself.
+struct Read {
+    name: String,
+    budget: u64,
+    stats: Stats,
+    sizes: Sizes,
+}
+
+impl Read {
+    fn of(group: &Arc<Group>) -> Self {
+        let settings = group.settings();
+        Read {
+            name: settings.name.to_string(),
+            budget: settings.max_bytes,
+            stats: group.stats(),
+            sizes: group.sizes(),
+        }
+    }
+}
+
+impl Exporter {
+    fn of_groups(&self, name: &str, groups: &[Read]) -> Option<Vec<Sample>> {
+        let read: fn(&Read) -> Vec<(Option<(&'static str, &'static str)>, u64)> = match name {
+            "groupcache_gets_total" => |g| vec![(None, g.stats.gets)],
+            "groupcache_peer_gets_total" => |g| vec![(None, g.stats.peer_gets)],
+            "groupcache_hits_total" => {
+                |g| by("cache", ["main", "hot"], [g.stats.main_hits, g.stats.hot_hits])
+            }
+            "groupcache_fetches_total" => |g| vec![(None, g.stats.fetches)],
+            "groupcache_fetch_failures_total" => |g| vec![(None, g.stats.fetch_failures)],
+            "groupcache_second_owner_fetches_total" => |g| vec![(None, g.stats.second_owner_fetches)],
+            "groupcache_loads_total" => |g| vec![(None, g.stats.loads)],
+            "groupcache_load_failures_total" => |g| vec![(None, g.stats.load_failures)],
+            "groupcache_joined_total" => |g| vec![(None, g.stats.joined)],
+            "groupcache_not_found_total" => |g| vec![(None, g.stats.not_found)],
+            "groupcache_deadline_exceeded_total" => |g| vec![(None, g.stats.deadline_exceeded)],
+            "groupcache_fenced_total" => |g| vec![(None, g.stats.fenced)],
+            "groupcache_oversize_total" => |g| vec![(None, g.stats.oversize)],
+            "groupcache_removes_total" => {
+                |g| by("outcome", ["ok", "partial"], [g.stats.removes, g.stats.removes_partial])
+            }
+            "groupcache_purged_keys_total" => |g| vec![(None, g.stats.purged_keys)],
+            "groupcache_evictions_total" => |g| vec![(None, g.stats.evictions)],
+            "groupcache_cache_entries" => {
+                |g| by("cache", ["main", "hot"], [g.sizes.main_entries, g.sizes.hot_entries])
+            }
+            "groupcache_cache_bytes" => {
+                |g| by("cache", ["main", "hot"], [g.sizes.main_bytes, g.sizes.hot_bytes])
+            }
+            "groupcache_cache_budget_bytes" => |g| vec![(None, g.budget)],
+            "groupcache_flights" => |g| vec![(None, g.sizes.flights)],
+            _ => return None,
+        };
+        let mut samples = Vec::new();
+        for group in groups {
+            for (label, value) in read(group) {
+                let mut labels = vec![("group", group.name.clone())];
+                labels.extend(label.map(|(name, value)| (name, value.to_owned())));
+                samples.push((labels, value));
+            }
+        }
+        Some(samples)
+    }
+
+    fn of_node(&self, name: &str) -> Option<Vec<Sample>> {
+        let view = self.groups.view();
+        let version = view.as_ref().map(|view| view.version()).unwrap_or_default();
+        let one = |value: u64| Some(vec![(Vec::new(), value)]);
+        match name {
+            "groupcache_loads_in_flight" => {
+                let labelled = |(group, loads): (Arc<str>, u64)| (vec![("group", group.to_string())], loads);
+                Some(self.loaders.in_flight().into_iter().map(labelled).collect())
+            }
+            "groupcache_in_flight_bytes" => one(self.in_flight.taken()),
+            "groupcache_view_epoch" => one(version.epoch),
+            "groupcache_view_sequence" => one(version.sequence),
+            "groupcache_ring_hash" => one(view.map_or(0, |view| view.ring_hash() >> (64 - EXACT_BITS))),
+            "groupcache_ready" => one(u64::from((self.state)().0)),
+            "groupcache_draining" => one(u64::from((self.state)().1)),
+            "groupcache_members" => {
+                let of = |state: State| {
+                    let members = view.as_ref().map_or(&[][..], |view| view.snapshot().members());
+                    let count = members.iter().filter(|member| member.state == state).count() as u64;
+                    (vec![("state", state.as_str().to_lowercase())], count)
+                };
+                Some([State::Joining, State::Active, State::Draining].map(of).to_vec())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn by(
+    label: &'static str,
+    words: [&'static str; 2],
+    values: [u64; 2],
+) -> Vec<(Option<(&'static str, &'static str)>, u64)> {
+    words.into_iter().zip(values).map(|(word, value)| (Some((label, word)), value)).collect()
+}

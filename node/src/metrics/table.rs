@@ -1,0 +1,164 @@
+//! The table of the node's own metrics: name, kind, labels, help; the source of the reference and of what is exported.
+
+use prometheus_client::registry::Unit;
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name as Prometheus sees it, unit and `_total` included.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub help: &'static str,
+}
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the process ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size.
+    Histogram,
+}
+
+impl Metric {
+    /// The unit at the end of its name.
+    #[must_use]
+    pub fn unit(&self) -> Option<Unit> {
+        let name = self.name.trim_end_matches("_total");
+        match name.rsplit('_').next() {
+            Some("seconds") => Some(Unit::Seconds),
+            Some("bytes") => Some(Unit::Bytes),
+            _ => None,
+        }
+    }
+
+    /// Its name without unit and `_total`, which the encoder adds.
+    #[must_use]
+    pub fn stem(&self) -> &'static str {
+        let name = self.name.trim_end_matches("_total");
+        name.trim_end_matches("_seconds").trim_end_matches("_bytes")
+    }
+}
+
+/// The table as text, for `--list-metrics`.
+#[must_use]
+pub fn list() -> String {
+    let mut text = String::new();
+    for row in METRICS {
+        let labels =
+            if row.labels.is_empty() { String::new() } else { format!("{{{}}}", row.labels.join(",")) };
+        let kind = match row.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let unit = row.unit().map_or(String::new(), |unit| format!(" in {}", unit.as_str()));
+        text.push_str(&format!("{}{labels}\n    {kind}{unit}: {}\n", row.name, row.help));
+    }
+    text
+}
+
+const GROUP: &[&str] = &["group"];
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
+}
+
+/// Every metric of the node itself; `process_*` and `groupcache_build_info` come on top.
+pub const METRICS: &[Metric] = &[
+    counter("groupcache_gets_total", GROUP, "Gets from applications"),
+    counter("groupcache_peer_gets_total", GROUP, "Gets from other nodes that take this one for the owner"),
+    counter("groupcache_hits_total", &["group", "cache"], "Gets answered from this node's main or hot cache"),
+    counter("groupcache_fetches_total", GROUP, "Gets answered by another node"),
+    counter("groupcache_fetch_failures_total", GROUP, "Fetches that found the other node unreachable"),
+    counter(
+        "groupcache_second_owner_fetches_total",
+        GROUP,
+        "Gets answered by the key's second owner because the first was unreachable",
+    ),
+    counter("groupcache_loads_total", GROUP, "Loads that answered, with a value or with no such key"),
+    counter("groupcache_load_failures_total", GROUP, "Loads that failed"),
+    counter("groupcache_loads_shed_total", GROUP, "Loads refused because too many were in flight or queued"),
+    gauge("groupcache_loads_in_flight", GROUP, "Loads in flight now"),
+    histogram("groupcache_load_duration_seconds", &["group", "outcome"], "Time a load took at the loader"),
+    histogram("groupcache_load_queue_wait_seconds", GROUP, "Time a load waited for a place"),
+    counter(
+        "groupcache_joined_total",
+        GROUP,
+        "Gets that waited for a load or fetch which another Get had started",
+    ),
+    counter("groupcache_not_found_total", GROUP, "Gets answered with no such key"),
+    counter("groupcache_deadline_exceeded_total", GROUP, "Gets that ended at their deadline"),
+    counter("groupcache_fenced_total", GROUP, "Results answered but not kept, because a purge came between"),
+    counter("groupcache_oversize_total", GROUP, "Values over the group's size limit: answered, not kept"),
+    counter(
+        "groupcache_removes_total",
+        &["group", "outcome"],
+        "Removes coordinated here: ok, or partial if a node did not acknowledge",
+    ),
+    counter("groupcache_purged_keys_total", GROUP, "Keys purged here, whoever coordinated"),
+    counter("groupcache_evictions_total", GROUP, "Entries that left a cache to make room"),
+    gauge("groupcache_cache_entries", &["group", "cache"], "Entries held"),
+    gauge("groupcache_cache_bytes", &["group", "cache"], "Bytes held: keys, values and overhead"),
+    gauge("groupcache_cache_budget_bytes", GROUP, "Bytes the group may hold at this node"),
+    gauge("groupcache_flights", GROUP, "Loads and fetches that Gets wait for"),
+    gauge("groupcache_in_flight_bytes", &[], "Bytes reserved for answers of loaders that are being read"),
+    counter(
+        "groupcache_peer_requests_total",
+        &["call", "code"],
+        "Calls to other nodes by how they ended: ok, unreachable, refused or deadline",
+    ),
+    counter(
+        "groupcache_snapshots_total",
+        &["outcome"],
+        "Snapshots offered to this node: adopted, unchanged, older or refused",
+    ),
+    gauge("groupcache_view_epoch", &[], "Epoch of the membership in force; 0: none"),
+    gauge("groupcache_view_sequence", &[], "Sequence of the membership in force"),
+    gauge("groupcache_members", &["state"], "Members in the membership in force"),
+    gauge(
+        "groupcache_ring_hash",
+        &[],
+        "Hash of who owns keys, cut to 52 bits: nodes that differ disagree on owners",
+    ),
+    gauge("groupcache_ready", &[], "1 if applications should send Gets here, else 0"),
+    gauge("groupcache_draining", &[], "1 once the node has begun to drain"),
+    counter("groupcache_connections_total", &["port"], "Connections taken on a port"),
+    counter(
+        "groupcache_connections_refused_total",
+        &["port"],
+        "Connections closed at once: over the cap, or silent",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_prometheus_expects() {
+        for row in METRICS {
+            assert_eq!(row.kind == Kind::Counter, row.name.ends_with("_total"), "{}", row.name);
+            assert!(row.name.starts_with("groupcache_"), "{}", row.name);
+            assert_eq!(METRICS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
+        }
+        assert!(
+            list()
+                .contains("groupcache_load_duration_seconds{group,outcome}\n    histogram in seconds: Time")
+        );
+    }
+}

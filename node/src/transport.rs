@@ -1,0 +1,21 @@
+//! What is said over sockets: applications and other nodes to this one, and this one to other nodes.
+//!
+//! * [`doors`]: what each port serves; [`listener`]: takes connections, and keeps hostile ones from costing much.
+//! * [`calls`]: what every door does with a call: find the group, check the key, ask, by a deadline.
+//! * [`data_server`], [`stream`], [`family_server`], [`http`]: the doors of the data port.
+//! * [`cluster_server`]: the cluster port; [`control`] is what it needs to know of memberships.
+//! * [`peers`]: the way to other nodes.
+//! * [`wire`]: one table, our words to messages and statuses and back.
+
+pub mod calls;
+pub mod cluster_server;
+pub mod control;
+pub mod data_server;
+pub mod doors;
+pub mod family_server;
+pub mod http;
+pub mod listener;
+pub mod peers;
+pub mod preface;
+pub mod stream;
+pub mod wire;

@@ -1,0 +1,178 @@
+//! What every door does with a call: finds the group, checks the key, asks the group, and answers by the deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use groupcache_group::group::{Answer, GetError, Group, NodeFailure, Origin, RemoveError};
+use groupcache_group::groups::Groups;
+use groupcache_group::value::{Key, KeyError};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a call may take whose caller sets no deadline, or a later one.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Most keys of one GetMany or RemoveMany.
+pub const MAX_KEYS: usize = 1024;
+
+/// Keys of one GetMany that are asked for at the same time.
+const KEYS_AT_ONCE: usize = 64;
+
+/// Most bytes of values in one GetMany: gRPC clients refuse messages over 4 MiB unless told.
+const MAX_MANY_BYTES: usize = (4 << 20) - (256 << 10);
+
+/// Longest text of a name that is repeated in a message.
+const SHOWN_NAME_CHARS: usize = 64;
+
+/// Why a call failed: one variant for each thing a caller can do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// The key cannot be one.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Another part of the request cannot be right.
+    #[error("{0}")]
+    Invalid(String),
+    /// The configuration has no such group.
+    #[error("there is no group {0:?} in this cluster; groups are named in its CacheCluster")]
+    UnknownGroup(String),
+    /// This release does not serve the call.
+    #[error("{0} is not served by this release")]
+    NotServed(&'static str),
+    /// The Get failed.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// The Remove failed.
+    #[error("{}", partial(.0))]
+    Partial(Vec<NodeFailure>),
+    /// The answer would be too large.
+    #[error(
+        "the values of this GetMany are more than {MAX_MANY_BYTES} bytes together; ask for fewer keys at a time"
+    )]
+    TooLarge,
+}
+
+fn partial(failures: &[NodeFailure]) -> String {
+    let said: Vec<_> = failures.iter().map(|f| format!("{}: {}", f.node, f.reason)).collect();
+    format!("not every node acknowledged; call again until it succeeds. {}", said.join("; "))
+}
+
+/// Answers calls from the groups. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    groups: Arc<Groups>,
+}
+
+impl Calls {
+    /// Answers from these groups.
+    #[must_use]
+    pub fn new(groups: Arc<Groups>) -> Self {
+        Calls { groups }
+    }
+
+    /// Answers one key of an application's.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get(&self, group: &str, key: Bytes, deadline: Instant) -> Result<Answer, CallError> {
+        // Most Gets end here: no task, no timer, no copy.
+        if let Some(answer) = self.groups.cached(group, &key, Origin::Client) {
+            return Ok(answer);
+        }
+        let group = self.group(group)?;
+        let key = Key::new(key, group.settings().max_key_bytes)?;
+        get(&group, key, Origin::Client, deadline).await
+    }
+
+    /// Answers several keys, in the order asked, each with its own result.
+    ///
+    /// # Errors
+    /// If the request as a whole is wrong.
+    pub async fn get_many(
+        &self,
+        group: &str,
+        keys: Vec<Bytes>,
+        deadline: Instant,
+    ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+        check_count(keys.len())?;
+        let group = self.group(group)?;
+        let limit = group.settings().max_key_bytes;
+        let ask = |key: Bytes| {
+            let group = &group;
+            async move { get(group, Key::new(key, limit)?, Origin::Client, deadline).await }
+        };
+        let mut answers = futures::stream::iter(keys).map(ask).buffered(KEYS_AT_ONCE);
+        let (mut results, mut bytes) = (Vec::new(), 0);
+        while let Some(answer) = answers.next().await {
+            let first = results.is_empty();
+            bytes += answer.as_ref().map_or(0, |answer| answer.entry.value_bytes());
+            let fits = bytes <= MAX_MANY_BYTES || first;
+            results.push(if fits { answer } else { answer.and(Err(CallError::TooLarge)) });
+        }
+        Ok(results)
+    }
+
+    /// Purges keys from every node.
+    ///
+    /// # Errors
+    /// [`CallError::Partial`] names every node that did not acknowledge.
+    pub async fn remove(&self, group: &str, keys: Vec<Bytes>, deadline: Instant) -> Result<(), CallError> {
+        check_count(keys.len())?;
+        let group = self.group(group)?;
+        let limit = group.settings().max_key_bytes;
+        let keys = keys.into_iter().map(|key| Key::new(key, limit)).collect::<Result<Vec<_>, _>>()?;
+        // The Remove itself runs on if this wait is given up.
+        match timeout_at(deadline, group.remove(keys, deadline)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(RemoveError::Partial(failures))) => Err(CallError::Partial(failures)),
+            Ok(Err(RemoveError::NotReady)) => Err(GetError::NotReady.into()),
+            Err(_) => Err(GetError::DeadlineExceeded.into()),
+        }
+    }
+
+    fn group(&self, name: &str) -> Result<Arc<Group>, CallError> {
+        if let Some(group) = self.groups.get(name) {
+            return Ok(group);
+        }
+        if self.groups.view().is_none() {
+            // It cannot be known yet whether there is such a group.
+            return Err(GetError::NotReady.into());
+        }
+        if crate::configuration::is_group_name(name) {
+            return Err(CallError::UnknownGroup(name.to_owned()));
+        }
+        let shown: String = name.chars().take(SHOWN_NAME_CHARS).collect();
+        Err(CallError::Invalid(format!("{shown:?} is no group's name: that is 1 to 63 of [A-Za-z0-9._-]")))
+    }
+}
+
+/// A Get that ends by its deadline, whatever happens below.
+///
+/// # Errors
+/// See [`GetError`].
+pub async fn get(
+    group: &Arc<Group>,
+    key: Key,
+    origin: Origin,
+    deadline: Instant,
+) -> Result<Answer, CallError> {
+    match timeout_at(deadline, group.get(key, origin, deadline)).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(GetError::DeadlineExceeded.into()),
+    }
+}
+
+/// The moment a call must be answered by: the caller's wish, but never later than the maximum.
+#[must_use]
+pub fn deadline(wish: Option<Duration>) -> Instant {
+    Instant::now() + wish.unwrap_or(MAX_DEADLINE).min(MAX_DEADLINE)
+}
+
+fn check_count(keys: usize) -> Result<(), CallError> {
+    if keys <= MAX_KEYS {
+        return Ok(());
+    }
+    Err(CallError::Invalid(format!("{keys} keys; at most {MAX_KEYS} may be asked for at a time")))
+}

@@ -1,0 +1,75 @@
+//! What each port serves: the doors of the data port and of the cluster port, as routers.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::any;
+use groupcache_group::groups::Groups;
+use groupcache_process::readiness::Readiness;
+use groupcache_proto::cache::cache_service_server::{CacheServiceServer, SERVICE_NAME as CACHE};
+use groupcache_proto::cluster::cluster_service_server::ClusterServiceServer;
+use groupcache_proto::family::group_cache_server::{GroupCacheServer, SERVICE_NAME as FAMILY};
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tonic_reflection::server::Builder;
+
+use crate::transport::calls::Calls;
+use crate::transport::cluster_server::ClusterServer;
+use crate::transport::control::Control;
+use crate::transport::data_server::DataServer;
+use crate::transport::family_server::FamilyServer;
+use crate::transport::http;
+
+/// Largest message a port takes: more than the largest value, and small enough to be read at once.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// The doors of the data port, and the health they report.
+///
+/// # Errors
+/// If the descriptors built in for reflection do not decode.
+pub fn data(groups: Arc<Groups>) -> anyhow::Result<(Router, HealthReporter)> {
+    let calls = Calls::new(groups);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let cache =
+        CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let described = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(groupcache_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(CACHE)
+            .with_service_name(FAMILY)
+            .with_service_name("grpc.health.v1.Health")
+    };
+    // Old tools, the common grpcurl among them, know only the version before.
+    let (v1, v1alpha) = (described().build_v1(), described().build_v1alpha());
+    let router = Routes::new(cache)
+        .add_service(GroupCacheServer::new(FamilyServer::new(calls.clone())))
+        .add_service(health)
+        .add_service(v1.context("building the reflection service")?)
+        .add_service(v1alpha.context("building the reflection service")?)
+        .into_axum_router()
+        .route(http::ROUTE, any(http::serve).with_state(calls))
+        .fallback(http::elsewhere);
+    Ok((router, reporter))
+}
+
+/// The cluster port's one door.
+#[must_use]
+pub fn cluster(groups: Arc<Groups>, control: Arc<dyn Control>) -> Router {
+    let server = ClusterServiceServer::new(ClusterServer::new(groups, control))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    Routes::new(server).into_axum_router().fallback(http::elsewhere)
+}
+
+/// Reports the node's readiness as the services' health, for as long as it is polled.
+pub async fn report(reporter: HealthReporter, readiness: Readiness) {
+    let mut changes = readiness.follow();
+    while let Some(missing) = changes.next().await {
+        let status = if missing.is_empty() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in ["", CACHE, FAMILY] {
+            reporter.set_service_status(service, status).await;
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The way to other nodes: one connection to each, made when first used, and signs of life on every fetch.
+//!
+//! A frozen node must cost its peers milliseconds, not deadlines: who neither answers nor shows a sign of life counts as unreachable.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use groupcache_group::peer::{FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
+use groupcache_proto::cluster::{self as wire, SignedSnapshot};
+use groupcache_proto::convert;
+use groupcache_ring::{Member, Version};
+use hyper_util::client::legacy::connect::HttpConnector;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status};
+
+use crate::causes::causes;
+use crate::metrics::PeerMetrics;
+use crate::transport::wire as table;
+
+/// When a connection attempt is given up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between pings, and until a ping unanswered closes the connection: without pings a dead node is a black hole.
+const PING: Duration = Duration::from_secs(2);
+
+/// What is left of a deadline is passed on less this, so that the answer is back in time.
+const MARGIN: Duration = Duration::from_millis(5);
+
+/// Calls at a time to one node: below the cluster port's own bound, so that none waits unseen inside a connection.
+const CALLS_AT_ONCE: usize = 1000;
+
+/// Largest message from a peer: the largest value twice.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// How long a node is waited for that says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the answer or the first sign of life.
+    pub first: Duration,
+    /// After a sign of life, for the next one or the answer: they come every second.
+    pub next: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { first: Duration::from_millis(150), next: Duration::from_millis(1500) }
+    }
+}
+
+/// A node has shown a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The node's name.
+    pub node: Arc<str>,
+    /// The version it has adopted.
+    pub version: Version,
+}
+
+/// What a member said of itself since the last snapshot.
+#[derive(Clone, Debug)]
+struct Hint {
+    boot: u64,
+    address: String,
+}
+
+/// One member's connection.
+#[derive(Clone, Debug)]
+struct Link {
+    client: ClusterServiceClient<Channel>,
+    places: Arc<Semaphore>,
+}
+
+/// Other nodes, over tonic.
+#[derive(Debug)]
+pub struct TonicPeers {
+    name: Arc<str>,
+    boot: u64,
+    patience: Patience,
+    heard: mpsc::Sender<Heard>,
+    metrics: PeerMetrics,
+    /// By address. Held for look-ups only, never over a wait.
+    links: Mutex<HashMap<String, Link>>,
+    hints: Mutex<HashMap<String, Hint>>,
+}
+
+impl TonicPeers {
+    /// The peers of the process `boot` of the node called `name`. Versions they show are told to `heard`.
+    #[must_use]
+    pub fn new(
+        name: Arc<str>,
+        boot: u64,
+        patience: Patience,
+        heard: mpsc::Sender<Heard>,
+        metrics: PeerMetrics,
+    ) -> Self {
+        let (links, hints) = (Mutex::default(), Mutex::default());
+        TonicPeers { name, boot, patience, heard, metrics, links, hints }
+    }
+
+    /// A snapshot is in force: connections of members that left are dropped, and so is what members said of themselves before.
+    pub fn members(&self, members: &[Member]) {
+        self.hints.lock().clear();
+        let addresses: HashSet<&str> = members.iter().map(|member| member.address.as_str()).collect();
+        self.links.lock().retain(|address, _| addresses.contains(address.as_str()));
+    }
+
+    /// A member says who it is now; it counts until the next snapshot.
+    pub fn hint(&self, name: &str, boot: u64, address: &str) {
+        self.hints.lock().insert(name.to_owned(), Hint { boot, address: address.to_owned() });
+    }
+
+    /// The snapshot in force at a peer.
+    ///
+    /// # Errors
+    /// If it cannot be reached before `until`.
+    pub async fn snapshot(&self, peer: &Member, until: Instant) -> Result<Option<SignedSnapshot>, PeerError> {
+        let peer = self.now(peer);
+        let mut link = self.link(&peer);
+        let caller = Some(self.caller(&peer, Version::PROVISIONAL));
+        let call = link.client.fetch_snapshot(wire::FetchSnapshotRequest { caller });
+        let answer = ended(timeout_at(until, call).await);
+        self.count("snapshot", &answer);
+        Ok(answer?.into_inner().snapshot)
+    }
+
+    /// Tells a peer who this process is, and whether it drains.
+    ///
+    /// # Errors
+    /// If it cannot be reached before `until`.
+    pub async fn announce(
+        &self,
+        peer: &Member,
+        version: Version,
+        announce: wire::AnnounceRequest,
+        until: Instant,
+    ) -> Result<(), PeerError> {
+        let peer = self.now(peer);
+        let mut link = self.link(&peer);
+        let caller = Some(self.caller(&peer, version));
+        let call = link.client.announce(wire::AnnounceRequest { caller, ..announce });
+        let answer = ended(timeout_at(until, call).await);
+        self.count("announce", &answer);
+        answer.map(|_| ())
+    }
+
+    async fn fetch_from(&self, peer: &Member, request: FetchRequest) -> Result<Fetched, PeerError> {
+        let peer = self.now(peer);
+        let mut link = self.link(&peer);
+        let hard = request.deadline;
+        let _place = place(&link.places, hard).await?;
+        let deadline = hard.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let call = wire::FetchRequest {
+            caller: Some(self.caller(&peer, request.version)),
+            group: request.group.to_string(),
+            key: request.key.to_bytes(),
+            deadline_ms: table::millis(deadline),
+        };
+        let patience = Instant::now() + self.patience.first;
+        let answers = sign(link.client.fetch(call), patience, hard).await?;
+        let mut answers = answers.into_inner();
+        let mut patience = patience;
+        loop {
+            let Some(answer) = sign(answers.message(), patience, hard).await? else {
+                return Err(PeerError::Unreachable("it ended the call without an answer".into()));
+            };
+            if let Some(fetched) = table::fetched(answer) {
+                self.tell(&peer, fetched.version);
+                return Ok(fetched);
+            }
+            patience = Instant::now() + self.patience.next;
+        }
+    }
+
+    async fn purge_at(&self, peer: &Member, request: PurgeRequest) -> Result<PurgeAck, PeerError> {
+        let peer = self.now(peer);
+        let mut link = self.link(&peer);
+        let _place = place(&link.places, request.deadline).await?;
+        let call = wire::PurgeRequest {
+            caller: Some(self.caller(&peer, request.version)),
+            group: request.group.to_string(),
+            keys: request.keys.iter().map(groupcache_group::value::Key::to_bytes).collect(),
+            window_ms: table::millis(request.window),
+            round: 1,
+            ..Default::default()
+        };
+        let answer = ended(timeout_at(request.deadline, link.client.purge(call)).await)?.into_inner();
+        let version = convert::version(answer.version.as_ref());
+        self.tell(&peer, version);
+        Ok(PurgeAck { version })
+    }
+
+    /// The member as it last described itself.
+    fn now(&self, member: &Member) -> Member {
+        let hints = self.hints.lock();
+        match hints.get(&member.name) {
+            Some(hint) => Member { boot: hint.boot, address: hint.address.clone(), ..member.clone() },
+            None => member.clone(),
+        }
+    }
+
+    fn link(&self, member: &Member) -> Link {
+        let mut links = self.links.lock();
+        links.entry(member.address.clone()).or_insert_with(|| connect(&member.address)).clone()
+    }
+
+    fn caller(&self, peer: &Member, version: Version) -> wire::Caller {
+        wire::Caller {
+            node: self.name.to_string(),
+            boot: self.boot,
+            version: Some(convert::version_to_wire(version)),
+            expected_boot: peer.boot,
+            expected_node: peer.name.clone(),
+        }
+    }
+
+    fn tell(&self, peer: &Member, version: Version) {
+        // A full queue is fine: every later answer tells again.
+        let _ = self.heard.try_send(Heard { node: Arc::from(peer.name.as_str()), version });
+    }
+
+    fn count<T>(&self, call: &'static str, answer: &Result<T, PeerError>) {
+        let code = match answer {
+            Ok(_) => "ok",
+            Err(PeerError::Unreachable(_)) => "unreachable",
+            Err(PeerError::Refused(_)) => "refused",
+            Err(PeerError::DeadlineExceeded) => "deadline",
+        };
+        self.metrics.ended(call, code);
+    }
+}
+
+impl Peers for TonicPeers {
+    fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            let answer = self.fetch_from(&peer, request).await;
+            self.count("fetch", &answer);
+            answer
+        })
+    }
+
+    fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            let answer = self.purge_at(&peer, request).await;
+            self.count("purge", &answer);
+            answer
+        })
+    }
+}
+
+/// A connection that is made when it is first used, and again after it broke.
+fn connect(address: &str) -> Link {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_tcp_user_timeout(Some(2 * PING));
+    // An address is checked when its snapshot is adopted; one that is no URL all the same just cannot be reached.
+    let uri: http::Uri = format!("http://{address}").parse().unwrap_or_default();
+    let channel = Endpoint::from(uri)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .keep_alive_while_idle(true)
+        .connect_with_connector_lazy(tcp);
+    let client = ClusterServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    Link { client, places: Arc::new(Semaphore::new(CALLS_AT_ONCE)) }
+}
+
+/// A place among the calls to one node: waiting for it is no silence of that node's.
+async fn place(places: &Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemaphorePermit, PeerError> {
+    let place = timeout_at(deadline, Arc::clone(places).acquire_owned()).await;
+    place.ok().and_then(Result::ok).ok_or(PeerError::DeadlineExceeded)
+}
+
+/// Waits for a step of a fetch: until patience is at an end, or the deadline.
+async fn sign<T>(
+    step: impl Future<Output = Result<T, Status>>,
+    patience: Instant,
+    hard: Instant,
+) -> Result<T, PeerError> {
+    tokio::select! {
+        // The answer first: if this process itself was late, the answer may be there already.
+        biased;
+        answer = step => answer.map_err(|status| unanswered(&status)),
+        // The step is dropped and with it the call; the peer sees that nobody waits.
+        () = sleep_until(patience.min(hard)) => Err(if hard <= patience {
+            PeerError::DeadlineExceeded
+        } else {
+            PeerError::Unreachable("no answer and no sign of life".into())
+        }),
+    }
+}
+
+fn ended<T>(
+    answer: Result<Result<Response<T>, Status>, tokio::time::error::Elapsed>,
+) -> Result<Response<T>, PeerError> {
+    match answer {
+        Ok(answer) => answer.map_err(|status| unanswered(&status)),
+        Err(_) => Err(PeerError::DeadlineExceeded),
+    }
+}
+
+/// What a status from a peer means. What a peer says of its own will carries no cause of the transport's.
+fn unanswered(status: &Status) -> PeerError {
+    if let Some(cause) = std::error::Error::source(status) {
+        return PeerError::Unreachable(causes(cause).into());
+    }
+    match status.code() {
+        Code::DeadlineExceeded => PeerError::DeadlineExceeded,
+        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange => {
+            PeerError::Refused(status.message().into())
+        }
+        code => PeerError::Unreachable(format!("{code:?}: {}", status.message()).into()),
+    }
+}

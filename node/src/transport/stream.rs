@@ -1,0 +1,64 @@
+//! Many calls over one stream: answers come as they are ready, and a slow reader holds back what is read from it.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use groupcache_proto::cache::{self as wire, stream_request::Call, stream_response::Answer};
+use tonic::{Status, Streaming};
+
+use crate::transport::calls::{self, CallError, Calls};
+use crate::transport::data_server::versionless;
+use crate::transport::wire::{failure, get_response, key_result};
+
+/// Calls of one stream under way; the next is read when one of them has been answered.
+const CALLS_AT_ONCE: usize = 256;
+
+/// The answers to the calls of a stream, until it ends or breaks.
+pub(crate) fn answers(
+    calls: Calls,
+    requests: Streaming<wire::StreamRequest>,
+) -> impl Stream<Item = Result<wire::StreamResponse, Status>> + Send {
+    requests
+        // A broken stream has nobody left to tell.
+        .take_while(|request| std::future::ready(request.is_ok()))
+        .filter_map(|request| std::future::ready(request.ok()))
+        .map(move |request| answer(calls.clone(), request))
+        .buffer_unordered(CALLS_AT_ONCE)
+        .map(Ok)
+}
+
+async fn answer(calls: Calls, request: wire::StreamRequest) -> wire::StreamResponse {
+    let wish = (request.deadline_ms > 0).then(|| Duration::from_millis(request.deadline_ms));
+    let deadline = calls::deadline(wish);
+    let answer = match request.call {
+        Some(Call::Get(get)) => {
+            let answer = calls.get(&get.group, get.key, deadline).await;
+            answer.map(|answer| Answer::Get(get_response(&answer)))
+        }
+        Some(Call::GetMany(many)) => {
+            let results = Box::pin(calls.get_many(&many.group, many.keys, deadline)).await;
+            results.map(|results| {
+                Answer::GetMany(wire::GetManyResponse {
+                    results: results.into_iter().map(key_result).collect(),
+                })
+            })
+        }
+        Some(Call::Remove(remove)) => match versionless(remove.source_version) {
+            Ok(()) => {
+                let removed = calls.remove(&remove.group, vec![remove.key], deadline).await;
+                removed.map(|()| Answer::Remove(wire::RemoveResponse {}))
+            }
+            Err(error) => Err(error),
+        },
+        Some(Call::RemoveMany(many)) => {
+            let removed = calls.remove(&many.group, many.keys, deadline).await;
+            removed.map(|()| Answer::RemoveMany(wire::RemoveManyResponse {}))
+        }
+        Some(Call::Set(_)) => Err(CallError::NotServed("Set")),
+        None => {
+            Err(CallError::Invalid("the call is missing, or of a kind this release does not know".into()))
+        }
+    };
+    let answer = answer.unwrap_or_else(|error| Answer::Failure(failure(&error)));
+    wire::StreamResponse { id: request.id, answer: Some(answer) }
+}

@@ -1,0 +1,103 @@
+//! The HTTP door: the same rows in HTTP's words, and keys that are awkward in a path.
+
+use crate::support::{Cluster, Source, http, users};
+
+#[tokio::test]
+async fn each_bad_input_gets_its_problem() {
+    let source = Source::start().await;
+    let cluster = Cluster::start(1, users(source.address)).await;
+    let address = cluster.nodes[0].data;
+    let long = format!("/v1/groups/users/keys/{}", "x".repeat(2048));
+    for (method, path, status, kind) in [
+        ("GET", "/v1/groups/users/keys/", 400, "bad-key"),
+        ("GET", long.as_str(), 400, "bad-key"),
+        ("GET", "/v1/groups/nope/keys/k", 400, "unknown-group"),
+        ("GET", "/v1/groups/a%20b/keys/k", 400, "bad-request"),
+        ("GET", "/v1/groups/users", 400, "bad-request"),
+        ("GET", "/v1/groups/users/keys/k?x=1", 400, "bad-request"),
+        ("GET", "/v1/groups/users/keys/100%", 400, "bad-request"),
+        ("GET", "/v1/groups/users/keys/none", 404, "no-such-key"),
+        ("GET", "/v1/groups/users/keys/fail", 502, "loader-failed"),
+        ("DELETE", "/v1/groups/nope/keys/k", 400, "unknown-group"),
+        ("PUT", "/v1/groups/users/keys/k", 405, "method"),
+        ("GET", "/elsewhere", 404, "path"),
+    ] {
+        let answer = http(address, method, path, "").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
+        assert!(answer.contains("content-type: application/problem+json"), "{method} {path}: {answer}");
+        assert!(
+            answer.contains(&format!("\"https://groupcache.dev/problems/{kind}\"")),
+            "{method} {path}: {answer}"
+        );
+    }
+    let answer = http(address, "POST", "/v1/groups/users/keys/k", "content-length: 0\r\n").await;
+    assert!(answer.contains("allow: GET, HEAD, DELETE"), "{answer}");
+    let answer = http(address, "GET", "/v1/groups/users/keys/slow", "groupcache-timeout-ms: 100\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+}
+
+#[tokio::test]
+async fn too_many_loads_are_told_when_to_come_back() {
+    let source = Source::start().await;
+    let mut configuration = users(source.address);
+    configuration.loaders[0].max_in_flight = 1;
+    configuration.loaders[0].queue_timeout_ms = 20;
+    let cluster = Cluster::start(1, configuration).await;
+    let address = cluster.nodes[0].data;
+    let held = tokio::spawn(async move { http(address, "GET", "/v1/groups/users/keys/slow-1", "").await });
+    source.begun.acquire().await.unwrap().forget();
+    let answer = http(address, "GET", "/v1/groups/users/keys/slow-2", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+    source.go.add_permits(1);
+    assert!(held.await.unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn awkward_keys_are_keys_like_others() {
+    let source = Source::start().await;
+    let cluster = Cluster::start(1, users(source.address)).await;
+    let address = cluster.nodes[0].data;
+    for (path, key) in [
+        (".", "."),
+        ("..", ".."),
+        ("../../x", "../../x"),
+        ("%2F", "/"),
+        ("//a//", "//a//"),
+        ("a+b", "a+b"),
+        ("a%2Bb%20c", "a+b c"),
+        ("%2e%2E", ".."),
+        ("%C3%BC", "ü"),
+        ("keys/keys/", "keys/keys/"),
+    ] {
+        let answer = http(address, "GET", &format!("/v1/groups/users/keys/{path}"), "").await;
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        assert_eq!(body, key, "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn answers_carry_what_a_client_needs_to_ask_again() {
+    let source = Source::start().await;
+    let cluster = Cluster::start(2, users(source.address)).await;
+    let (a, b) = (cluster.nodes[0].data, cluster.nodes[1].data);
+    let path = "/v1/groups/users/keys/page";
+    source.put("page", "one");
+    let answer = http(a, "GET", path, "").await;
+    for header in
+        ["age: 0", "cache-control: no-cache", "content-type: application/octet-stream", "content-length: 3"]
+    {
+        assert!(answer.contains(header), "{header}: {answer}");
+    }
+    let tag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    let again = http(b, "GET", path, &format!("if-none-match: {tag}\r\n")).await;
+    assert!(again.starts_with("HTTP/1.1 304 "), "{again}");
+    let head = http(a, "HEAD", path, "").await;
+    assert!(head.contains("content-length: 3") && head.ends_with("\r\n\r\n"), "{head}");
+
+    source.put("page", "two");
+    assert!(http(b, "DELETE", path, "").await.starts_with("HTTP/1.1 204 "));
+    for node in [a, b] {
+        let answer = http(node, "GET", path, &format!("if-none-match: {tag}\r\n")).await;
+        assert!(answer.ends_with("two"), "{answer}");
+    }
+}
