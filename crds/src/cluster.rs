@@ -168,8 +168,8 @@ pub struct Resources {
 #[serde(rename_all = "camelCase", default)]
 pub struct Memory {
     /// Percent of `resources.limits.memory` that the budgets of all groups together may take. The rest is for values under
-    /// way, connections and the process itself.
-    #[schemars(range(min = 10, max = 90))]
+    /// way, connections and the process itself. Changing it rolls the pods.
+    #[schemars(range(min = 10, max = 85))]
     pub cache_percent: i32,
 }
 

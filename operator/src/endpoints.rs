@@ -23,7 +23,7 @@ pub struct Endpoint {
     pub terminating: bool,
 }
 
-/// The pods in these slices, one entry each, sorted by pod uid.
+/// The pods in these slices, one entry each, sorted by name.
 ///
 /// An endpoint may stand in two slices while the slices are rearranged, and in one per address family. It terminates if any
 /// says so, because that is never taken back.
@@ -44,7 +44,9 @@ pub fn endpoints(slices: &[EndpointSlice]) -> Vec<Endpoint> {
                 .or_insert(endpoint);
         }
     }
-    by_uid.into_values().collect()
+    let mut endpoints: Vec<Endpoint> = by_uid.into_values().collect();
+    endpoints.sort_by(|a, b| (&a.name, &a.pod_uid).cmp(&(&b.name, &b.pod_uid)));
+    endpoints
 }
 
 fn cluster_port(slice: &EndpointSlice) -> i32 {

@@ -120,13 +120,19 @@ fn container(cluster: &CacheCluster, image: &str) -> Container {
 
 /// The node's flags; their meaning is the node's `--help`.
 fn args(cluster: &CacheCluster) -> Vec<String> {
-    vec![
+    let spec = &cluster.spec;
+    let mut args = vec![
         "--name=$(POD_NAME)".to_owned(),
         "--pod-uid=$(POD_UID)".to_owned(),
-        format!("--advertise=$(POD_IP):{}", names::CLUSTER_PORT),
+        "--advertise=$(POD_IP)".to_owned(),
         format!("--snapshot-dir={SNAPSHOT_DIR}"),
-        format!("--drain-delay={}s", cluster.spec.drain_seconds),
-    ]
+        format!("--drain-delay={}s", spec.drain_seconds),
+        format!("--memory-share={}", spec.memory.cache_percent),
+    ];
+    // Told, so that node and rules reckon with one number: the kernel rounds the limit down to whole pages.
+    let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
+    args.extend(limit.and_then(groupcache_crds::Quantity::whole).map(|bytes| format!("--memory-limit={bytes}")));
+    args
 }
 
 fn resources(asked: &groupcache_crds::cluster::Resources) -> ResourceRequirements {

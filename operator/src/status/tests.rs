@@ -1,1 +1,286 @@
-//! Tests to come.
+//! Worlds with one thing wrong, and the conditions that must say so.
+
+use groupcache_proto::cluster::Configuration;
+use groupcache_ring::{Snapshot, Version};
+use serde_json::json;
+
+use super::*;
+use crate::pods::{IMAGE_PULL_FAILED, Problem};
+use crate::report::{Applied, Refusal};
+
+const V: Version = Version::new(2, 4);
+
+/// A cluster of three in which all is well.
+struct World {
+    cluster: CacheCluster,
+    statefulset: StatefulSet,
+    pods: Vec<PodFacts>,
+    outdated: usize,
+    endpoints: Vec<Endpoint>,
+    members: Vec<Member>,
+    reports: HashMap<String, Report>,
+    guarded: Vec<String>,
+    faults: Vec<String>,
+    now: Timestamp,
+}
+
+impl World {
+    fn well() -> Self {
+        let names = ["c-0", "c-1", "c-2"];
+        let spec = serde_json::from_value(json!({"replicas": 3})).expect("a spec");
+        let mut cluster = CacheCluster::new("c", spec);
+        cluster.metadata.generation = Some(7);
+        let statefulset = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 3}});
+        let members: Vec<Member> = names
+            .iter()
+            .map(|name| Member { pod_uid: (*name).into(), ..Member::active(*name, format!("{name}:8081")) })
+            .collect();
+        let ring_hash = Ring::new(&members).hash();
+        let report = || Report { applied: Some(Applied { version: V, ring_hash, boot: 1 }), ..Report::default() };
+        World {
+            cluster,
+            statefulset: serde_json::from_value(statefulset).expect("a StatefulSet"),
+            pods: names.iter().map(|name| pod(name)).collect(),
+            outdated: 0,
+            endpoints: names.iter().map(|name| endpoint(name)).collect(),
+            members,
+            reports: names.iter().map(|name| ((*name).to_owned(), report())).collect(),
+            guarded: Vec::new(),
+            faults: Vec::new(),
+            now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn status(&self) -> CacheClusterStatus {
+        let snapshot = Snapshot::new("uid", V, V, Vec::new(), self.members.clone()).expect("sound");
+        let held = Held {
+            snapshot,
+            configuration: Configuration::default(),
+            membership_since: V,
+            configuration_since: Version::new(2, 3),
+        };
+        status(&Facts {
+            cluster: &self.cluster,
+            image: "image:1",
+            statefulset: &self.statefulset,
+            pods: &self.pods,
+            outdated: self.outdated,
+            endpoints: &self.endpoints,
+            held: &held,
+            reports: &self.reports,
+            guarded: &self.guarded,
+            faults: &self.faults,
+            now: self.now,
+        })
+    }
+
+    /// `Type=Status/Reason` of every condition that differs from a world in which all is well.
+    fn differs(&self) -> Vec<String> {
+        let well = said(&World::well().status());
+        said(&self.status()).into_iter().filter(|line| !well.contains(line)).collect()
+    }
+
+    fn message(&self, type_: &str) -> String {
+        let status = self.status();
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_);
+        found.map(|condition| condition.message.clone()).unwrap_or_default()
+    }
+
+    fn report(&mut self, uid: &str) -> &mut Report {
+        self.reports.entry(uid.to_owned()).or_default()
+    }
+}
+
+fn said(status: &CacheClusterStatus) -> Vec<String> {
+    status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect()
+}
+
+fn pod(name: &str) -> PodFacts {
+    PodFacts {
+        name: name.into(),
+        uid: name.into(),
+        revision: "r".into(),
+        ready: true,
+        terminating: false,
+        problem: None,
+    }
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    Endpoint {
+        name: name.into(),
+        pod_uid: name.into(),
+        address: format!("{name}:8081"),
+        zone: String::new(),
+        serving: true,
+        terminating: false,
+    }
+}
+
+#[test]
+fn when_all_is_well_every_condition_says_so() {
+    let status = World::well().status();
+    assert_eq!(
+        said(&status),
+        [
+            "Available=True/Serving",
+            "RingConverged=True/Converged",
+            "Progressing=False/Complete",
+            "Degraded=False/AsExpected",
+            "ConfigurationApplied=True/Applied",
+        ]
+    );
+    assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (3, 3, 3));
+    assert_eq!(status.selector.as_deref(), Some("app.kubernetes.io/name=groupcache,groupcache.dev/cluster=c"));
+    let membership = status.membership.expect("a membership");
+    assert_eq!((membership.epoch, membership.sequence, membership.acknowledged), (2, 4, 3));
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(7)));
+}
+
+#[test]
+fn one_thing_wrong_turns_the_conditions_that_are_about_it() {
+    let table: Vec<(&str, World, &[&str])> = vec![
+        (
+            "a node is one version behind in members only",
+            World::well().with(|w| w.report("c-1").applied.as_mut().expect("reached").version = Version::new(2, 3)),
+            &["RingConverged=False/NotAcknowledged"],
+        ),
+        (
+            "a node has not heard of the configuration",
+            World::well().with(|w| w.report("c-1").applied = None),
+            &["RingConverged=False/NotAcknowledged", "ConfigurationApplied=False/Pending"],
+        ),
+        (
+            "a node refuses",
+            World::well().with(|w| {
+                w.report("c-1").refusal = Some(Refusal { version: V, faults: vec!["too much".into()] });
+            }),
+            &["RingConverged=False/NotAcknowledged", "ConfigurationApplied=False/Refused"],
+        ),
+        (
+            "a node cannot be reached",
+            World::well().with(|w| w.report("c-1").unreachable = Some("reset".into())),
+            &["RingConverged=False/NotAcknowledged"],
+        ),
+        (
+            "a node has another ring",
+            World::well().with(|w| w.report("c-1").applied.as_mut().expect("reached").ring_hash = 1),
+            &["RingConverged=False/RingsDiffer"],
+        ),
+        ("the spec is faulty", World::well().with(|w| w.faults = vec!["x".into()]), &["ConfigurationApplied=False/Invalid"]),
+        (
+            "a node is not ready",
+            World::well().with(|w| {
+                w.pods[2].ready = false;
+                w.endpoints[2].serving = false;
+            }),
+            &["Progressing=True/WaitingForPods"],
+        ),
+        (
+            "no node is ready",
+            World::well().with(|w| {
+                w.pods.iter_mut().for_each(|pod| pod.ready = false);
+                w.endpoints.iter_mut().for_each(|endpoint| endpoint.serving = false);
+            }),
+            &["Available=False/NoNodeServes", "Progressing=True/WaitingForPods"],
+        ),
+        (
+            "an image cannot be had",
+            World::well().with(|w| {
+                w.pods[2].ready = false;
+                w.pods[2].problem = Some(Problem { reason: IMAGE_PULL_FAILED, text: "ErrImagePull".into() });
+            }),
+            &["Progressing=False/Stalled", "Degraded=True/ImagePullFailed"],
+        ),
+        ("pods run an old template", World::well().with(|w| w.outdated = 1), &["Progressing=True/RollingOut"]),
+        ("the StatefulSet is behind", World::well().with(|w| w.statefulset.metadata.generation = Some(2)), &["Progressing=True/Reconciling"]),
+        ("more are wanted", World::well().with(|w| w.cluster.spec.replicas = 5), &["Progressing=True/Scaling"]),
+        (
+            "a member joins",
+            World::well().with(|w| {
+                w.members[2].state = State::Joining;
+                let ring_hash = Ring::new(&w.members).hash();
+                w.reports.values_mut().for_each(|r| r.applied.as_mut().expect("reached").ring_hash = ring_hash);
+            }),
+            &["RingConverged=False/MembersJoining", "Progressing=True/RingChanging"],
+        ),
+        (
+            "members are kept although they look gone",
+            World::well().with(|w| w.guarded = vec!["c-1".into()]),
+            &["RingConverged=False/MembersMissing", "Degraded=True/MembersMissing"],
+        ),
+        (
+            "nothing is wanted and nothing is there",
+            World::well().with(|w| {
+                w.cluster.spec.replicas = 0;
+                (w.pods, w.endpoints, w.members) = Default::default();
+            }),
+            &["Available=False/ScaledToZero", "RingConverged=True/ScaledToZero", "ConfigurationApplied=Unknown/NoNodes"],
+        ),
+        (
+            "nothing is there yet",
+            World::well().with(|w| (w.pods, w.endpoints, w.members) = Default::default()),
+            &[
+                "Available=False/NoNodeServes",
+                "RingConverged=Unknown/NoNodes",
+                "Progressing=True/Scaling",
+                "ConfigurationApplied=Unknown/NoNodes",
+            ],
+        ),
+    ];
+    for (name, world, expected) in table {
+        assert_eq!(world.differs(), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_laggard_and_its_reason_are_named() {
+    let behind = |w: &mut World| w.report("c-1").applied.as_mut().expect("reached").version = Version::new(2, 2);
+    assert_eq!(World::well().with(behind).message(RING_CONVERGED), "c-1 has 2.2, not 2.4");
+    let gone = |w: &mut World| w.report("c-2").unreachable = Some("connection refused".into());
+    assert_eq!(World::well().with(gone).message(RING_CONVERGED), "c-2 cannot be reached: connection refused");
+    let refused = |w: &mut World| {
+        w.report("c-0").refusal = Some(Refusal { version: V, faults: vec!["a".into(), "b".into()] });
+    };
+    assert_eq!(World::well().with(refused).message(CONFIGURATION_APPLIED), "c-0 refuses 2.4: a, b");
+    assert_eq!(World::well().with(behind).with(behind).message(CONFIGURATION_APPLIED), "c-1 has not acknowledged 2.3 yet");
+}
+
+#[test]
+fn a_node_that_leaves_is_not_waited_for() {
+    let world = World::well().with(|w| {
+        w.endpoints[2].terminating = true;
+        w.members[2].state = State::Draining;
+        w.report("c-2").unreachable = Some("gone".into());
+        let ring_hash = Ring::new(&w.members).hash();
+        for uid in ["c-0", "c-1"] {
+            w.report(uid).applied.as_mut().expect("reached").ring_hash = ring_hash;
+        }
+    });
+    assert_eq!(world.differs(), ["Progressing=True/RingChanging"]);
+}
+
+#[test]
+fn the_time_of_a_condition_is_that_of_its_last_turn() {
+    let first = World::well().status();
+    let later = World::well().with(|w| {
+        w.cluster.status = Some(first.clone());
+        w.now = "2026-01-01T01:00:00Z".parse().expect("a time");
+        w.outdated = 1;
+    });
+    for condition in later.status().conditions {
+        let turned = condition.type_ == PROGRESSING;
+        let held = first.conditions.iter().find(|held| held.type_ == condition.type_).expect("the same conditions");
+        assert_eq!(condition.last_transition_time != held.last_transition_time, turned, "{}", condition.type_);
+    }
+    let unchanged = World::well().with(|w| {
+        w.cluster.status = Some(first.clone());
+        w.now = "2026-01-01T01:00:00Z".parse().expect("a time");
+    });
+    assert_eq!(unchanged.status(), first, "nothing to write");
+}

@@ -1,0 +1,108 @@
+//! The definition's rules, evaluated as an API server does: what is taken, and what is refused with which words.
+
+use groupcache_crds::manifest;
+use kube::core::cel;
+use serde_json::{Value, json};
+
+fn schema() -> Value {
+    let definition = manifest::definition().expect("the definition");
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+fn sound() -> Value {
+    json!({
+        "apiVersion": "groupcache.dev/v1alpha1",
+        "kind": "CacheCluster",
+        "metadata": {"name": "quick", "namespace": "shop"},
+        "spec": {
+            "resources": {"limits": {"memory": "256Mi"}},
+            "loaders": [{"name": "people", "http": {"url": "http://people/{key}"}}],
+            "groups": [{"name": "users", "maxBytes": "64Mi"}],
+        },
+    })
+}
+
+/// What the rules say to a sound object with these places (JSON pointers) changed; null removes.
+fn refusals(changes: &[(&str, Value)]) -> Vec<String> {
+    let mut object = sound();
+    for (place, value) in changes {
+        let (parent, field) = place.rsplit_once('/').expect("a place");
+        let parent = object.pointer_mut(parent).expect("the parent is there");
+        match parent {
+            Value::Object(fields) if value.is_null() => drop(fields.remove(field)),
+            Value::Object(fields) => drop(fields.insert(field.to_owned(), value.clone())),
+            Value::Array(items) if field == "-" => items.push(value.clone()),
+            Value::Array(items) => items[field.parse::<usize>().expect("an index")] = value.clone(),
+            _ => panic!("{place} is in no object and no list"),
+        }
+    }
+    let done = cel::Validator::new().validate(&schema(), &object, None);
+    done.err().into_iter().flatten().map(|e| e.to_string()).collect()
+}
+
+#[test]
+fn what_is_sound_is_taken() {
+    let table: &[&[(&str, Value)]] = &[
+        &[],
+        &[("/spec/groups", json!([])), ("/spec/resources", Value::Null), ("/spec/loaders", Value::Null)],
+        &[("/spec/groups/0/loaderName", json!("people"))],
+        &[("/spec/groups/0/maxBytes", json!(1_048_576))],
+        &[("/spec/groups/0/maxBytes", json!("179Mi"))],
+        &[("/spec/groups/0/maxBytes", json!("200Mi")), ("/spec/memory", json!({"cachePercent": 80}))],
+        &[("/spec/resources/limits/memory", json!("0.25Gi"))],
+        &[("/spec/resources/limits/memory", json!(268_435_456))],
+        &[("/spec/groups/0/ttlSeconds", json!(60)), ("/spec/groups/0/negativeTtlSeconds", json!(60))],
+        &[("/spec/groups/0/negativeTtlSeconds", json!(60))],
+        &[("/spec/groups/-", json!({"name": "more", "maxBytes": "100Mi", "maxValueBytes": "8Mi"}))],
+        &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
+        &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
+    ];
+    for changes in table {
+        assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
+    let other = json!({"name": "other", "http": {"url": "http://other/{key}"}});
+    let table: &[(&[(&str, Value)], &str)] = &[
+        (&[("/spec/groups/0/maxBytes", json!(0))], "maxBytes must be greater than 0"),
+        (&[("/spec/groups/0/maxBytes", json!("0Mi"))], "maxBytes must be greater than 0"),
+        (&[("/spec/groups/0/maxValueBytes", json!(0))], "maxValueBytes must be greater than 0 and at most 8Mi"),
+        (&[("/spec/groups/0/maxValueBytes", json!("9Mi"))], "maxValueBytes must be greater than 0 and at most 8Mi"),
+        (&[("/spec/groups/0/maxBytes", json!("512Ki"))], "maxValueBytes must not be greater than maxBytes"),
+        (
+            &[("/spec/groups/0/ttlSeconds", json!(60)), ("/spec/groups/0/negativeTtlSeconds", json!(61))],
+            "negativeTtlSeconds must not be greater than ttlSeconds",
+        ),
+        (&[("/spec/groups/0/loaderName", json!("nobody"))], "groups[].loaderName must name an entry of loaders"),
+        (&[("/spec/loaders/-", other)], "groups[].loaderName must name an entry of loaders"),
+        (&[("/spec/loaders", json!([]))], "groups[].loaderName must name an entry of loaders"),
+        (&[("/spec/loaders/0/grpc", json!({"target": "a:1"}))], "exactly one of grpc and http must be set"),
+        (&[("/spec/loaders/0/http", Value::Null)], "exactly one of grpc and http must be set"),
+        (&[("/spec/loaders/0/http/url", json!("http://people/"))], "url must contain {key}"),
+        (&[("/spec/resources", Value::Null)], "resources.limits.memory must be set"),
+        (&[("/spec/resources/limits", json!({"cpu": 1}))], "resources.limits.memory must be set"),
+        (&[("/spec/groups/0/maxBytes", json!("180Mi"))], "groups[].maxBytes together must not be greater"),
+        (
+            &[("/spec/groups/-", json!({"name": "more", "maxBytes": "120Mi"}))],
+            "groups[].maxBytes together must not be greater",
+        ),
+        (&[("/spec/memory", json!({"cachePercent": 10}))], "groups[].maxBytes together must not be greater"),
+        (&[("/metadata/name", json!("a".repeat(41)))], "metadata.name must be at most 40 characters"),
+        (&[("/metadata/name", json!("a.b"))], "metadata.name must start with a letter"),
+        (&[("/metadata/name", json!("1a"))], "metadata.name must start with a letter"),
+    ];
+    for (changes, expected) in table {
+        let said = refusals(changes);
+        assert!(said.len() == 1 && said[0].contains(expected), "{changes:?}: {said:#?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn the_largest_sums_do_not_run_over() {
+    let group = |n: usize| json!({"name": format!("g{n}"), "maxBytes": "999999999999999"});
+    let many: Vec<Value> = (0..64).map(group).collect();
+    let said = refusals(&[("/spec/groups", json!(many)), ("/spec/memory", json!({"cachePercent": 10}))]);
+    assert!(said.len() == 1 && said[0].contains("together must not be greater"), "{said:#?}");
+}
