@@ -17,8 +17,19 @@ pub(crate) const ENTRY_OVERHEAD: u64 = 480;
 /// No entry may take more than one part in so many of its cache: a single value must not push out all others.
 const LARGEST_SHARE: u64 = 8;
 
-/// An entry of at least one part in so many of its cache makes the store tidy up at once: many such between two tidyings would overshoot it.
-const BIG_SHARE: u64 = 256;
+/// Once one part in so many of a cache was removed, its store is tidied: it may hold what was removed in its log until somebody writes again.
+const REMOVED_SHARE: u64 = 256;
+
+/// One part in so many of a cache is left to what its store has evicted and not freed yet.
+const UNFREED_SHARE: u64 = 16;
+
+/// How far over its capacity a cache may be before it refuses: an eighth, and 1 MiB that small ones need. Readers, or threads that are kept from
+/// running, delay what the store frees; no value that comes meanwhile may push the process over its memory.
+const OVERSHOOT_SHARE: u64 = 8;
+const OVERSHOOT_BYTES: u64 = 1 << 20;
+
+/// How often a store is tidied to make room before an entry is refused.
+const TIDY_ROUNDS: usize = 4;
 
 /// A bounded map. Its bound is the sum of [`Held::charge`]; who must go is its own business.
 pub(crate) trait Store: Send + Sync {
@@ -90,7 +101,8 @@ pub(crate) struct Half {
 
 impl Half {
     fn new(capacity: u64) -> Self {
-        Half { store: Box::new(MokaStore::new(capacity)), capacity, account: Arc::default() }
+        let store = Box::new(MokaStore::new(capacity - capacity / UNFREED_SHARE));
+        Half { store, capacity, account: Arc::default() }
     }
 
     /// The key's entry, expired or not.
@@ -105,17 +117,30 @@ impl Half {
         if charge > self.capacity / LARGEST_SHARE {
             return None;
         }
-        let after = self.bytes() + charge;
-        if after > self.capacity || charge >= self.capacity / BIG_SHARE {
-            self.store.tidy();
-            if self.bytes() + charge > self.capacity + self.capacity / LARGEST_SHARE {
-                return None;
-            }
-        }
+        // Charged before anything is copied, so that many at the same moment see each other.
         self.account.bytes.fetch_add(charge, Ordering::Relaxed);
+        if !self.make_room() {
+            self.account.bytes.fetch_sub(charge, Ordering::Relaxed);
+            return None;
+        }
         let present = AtomicBool::new(false);
         let held = Held { entry: entry.compact(), charge, present, account: self.account.clone() };
         Some((key.compact(), Arc::new(held)))
+    }
+
+    /// Tidies up until the bytes charged are within bounds; false if that cannot be had now.
+    /// A store left to itself overshoots its bound nearly threefold when many write big values.
+    fn make_room(&self) -> bool {
+        let bound = self.capacity + self.capacity / OVERSHOOT_SHARE + OVERSHOOT_BYTES;
+        for _ in 0..TIDY_ROUNDS {
+            if self.bytes() <= bound {
+                return true;
+            }
+            self.store.tidy();
+            // A thread that was stopped while reading holds back what others evicted: let it run.
+            std::thread::yield_now();
+        }
+        self.bytes() <= bound
     }
 
     /// Puts a prepared entry in. To be called inside the fence.
@@ -139,7 +164,7 @@ impl Half {
     /// Tidies up if it is over its bytes, or if much was removed that the store may still hold in its log. To be called outside the fence.
     pub(crate) fn settle(&self) {
         let removed = self.account.removed.load(Ordering::Relaxed);
-        if removed > self.capacity / BIG_SHARE || self.bytes() > self.capacity {
+        if removed > self.capacity / REMOVED_SHARE || self.bytes() > self.capacity {
             self.account.removed.store(0, Ordering::Relaxed);
             self.store.tidy();
         }

@@ -10,6 +10,9 @@ use moka::sync::Cache;
 use crate::cache::{Held, Store};
 use crate::value::Key;
 
+/// Epochs that must pass before something evicted is freed, and one more.
+const EPOCHS: usize = 3;
+
 pub(super) struct MokaStore(Cache<Key, Arc<Held>>);
 
 impl MokaStore {
@@ -39,5 +42,9 @@ impl Store for MokaStore {
 
     fn tidy(&self) {
         self.0.run_pending_tasks();
+        // What it evicted waits in this thread's bag until nobody can still be reading it: seconds, in a quiet cache.
+        for _ in 0..EPOCHS {
+            crossbeam_epoch::pin().flush();
+        }
     }
 }

@@ -22,7 +22,7 @@ async fn a_thousand_gets_of_a_cold_key_at_three_nodes_are_one_load() {
 
 #[tokio::test(start_paused = true)]
 async fn even_in_the_first_window_they_are_one_load() {
-    let cluster = Cluster::just_born(3, settings());
+    let cluster = Cluster::just_born(3, &settings());
     let key = key("cold");
     let answers = join_all((0..1000).map(|n| cluster.get(n % 3, &key))).await;
     assert!(answers.iter().all(Result::is_ok));
@@ -132,7 +132,10 @@ async fn an_unreachable_owner_is_replaced_by_the_second_for_the_whole_cluster() 
     assert_eq!(cluster.source.loads(), 1);
     assert_eq!(cluster.group(2).stats().second_owner_fetches, 1);
     let kept = cluster.group(1).cached(key.as_bytes(), Origin::Peer).unwrap().entry;
-    assert!(kept.remaining(Instant::now()).unwrap() <= Duration::from_secs(3), "not for long: it is not the owner");
+    assert!(
+        kept.remaining(Instant::now()).unwrap() <= Duration::from_secs(3),
+        "not for long: it is not the owner"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +197,7 @@ async fn a_fetch_that_nobody_waits_for_any_more_is_stopped() {
 
 #[tokio::test(start_paused = true)]
 async fn before_its_first_view_a_node_says_that_it_is_not_ready() {
-    let cluster = Cluster::just_born(1, settings());
+    let cluster = Cluster::just_born(1, &settings());
     let groups = groupcache_group::groups::Groups::new(std::sync::Arc::new(groupcache_group::peer::NoPeers));
     groups.configure(vec![(settings(), cluster.source.clone())]);
     let group = groups.get(GROUP).unwrap();

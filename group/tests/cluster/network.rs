@@ -8,9 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
-use groupcache_group::peer::{
-    FetchOutcome, FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest,
-};
+use groupcache_group::peer::{FetchOutcome, FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Ring, Snapshot, State, Version};
@@ -31,11 +29,13 @@ pub(crate) enum Leg {
     Purge,
 }
 
+type Link = watch::Sender<(usize, Hold)>;
+
 #[derive(Default)]
 pub(crate) struct Network {
     nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
-    links: Mutex<HashMap<(Leg, String), watch::Sender<(usize, Hold)>>>,
+    links: Mutex<HashMap<(Leg, String), Link>>,
     /// Makes every message take a moment, now a short one and now a long one.
     pub(crate) shaky: AtomicBool,
 }
@@ -49,8 +49,12 @@ pub(crate) enum Hold {
 }
 
 impl Network {
-    fn link(&self, leg: Leg, to: &str) -> watch::Sender<(usize, Hold)> {
-        self.links.lock().entry((leg, to.to_owned())).or_insert_with(|| watch::Sender::new((0, Hold::Open))).clone()
+    fn link(&self, leg: Leg, to: &str) -> Link {
+        self.links
+            .lock()
+            .entry((leg, to.to_owned()))
+            .or_insert_with(|| watch::Sender::new((0, Hold::Open)))
+            .clone()
     }
 
     pub(crate) fn set(&self, leg: Leg, node: &str, hold: Hold) {
@@ -81,7 +85,11 @@ impl Network {
             shake().await;
         }
         let hold = link.subscribe().wait_for(|(_, hold)| *hold != Hold::Held).await.unwrap().1;
-        if hold == Hold::Cut { Err(PeerError::Unreachable(format!("{node} is cut off").into())) } else { Ok(()) }
+        if hold == Hold::Cut {
+            Err(PeerError::Unreachable(format!("{node} is cut off").into()))
+        } else {
+            Ok(())
+        }
     }
 
     fn node(&self, name: &str) -> Arc<Groups> {
@@ -162,12 +170,12 @@ impl Cluster {
     }
 
     pub(crate) async fn with(count: usize, settings: Settings) -> Self {
-        let cluster = Self::just_born(count, settings);
+        let cluster = Self::just_born(count, &settings);
         tokio::time::advance(WINDOW).await;
         cluster
     }
 
-    pub(crate) fn just_born(count: usize, settings: Settings) -> Self {
+    pub(crate) fn just_born(count: usize, settings: &Settings) -> Self {
         let network = Arc::new(Network::default());
         let source = Arc::new(Source::default());
         let members: Vec<_> = (0..count).map(|at| member(at, State::Active)).collect();

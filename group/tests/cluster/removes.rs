@@ -174,7 +174,10 @@ async fn a_remove_names_every_node_that_did_not_acknowledge() {
             failure("n3", "no answer before the deadline"),
         ]))
     );
-    assert!(begun.elapsed() <= WINDOW + Duration::from_millis(2), "windows close: later answers do not count");
+    assert!(
+        begun.elapsed() <= WINDOW + Duration::from_millis(2),
+        "windows close: later answers do not count"
+    );
     assert_eq!(cluster.get(0, &key).await.unwrap().source, Source::Loader, "what it purged stays purged");
     assert_eq!(cluster.group(0).stats().removes_partial, 1);
     let soon = Instant::now() + Duration::from_millis(10);

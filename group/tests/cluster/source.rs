@@ -116,4 +116,3 @@ pub(crate) fn counter(answer: &Answer) -> u64 {
         Outcome::NotFound => panic!("no such key"),
     }
 }
-
