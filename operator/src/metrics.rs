@@ -83,7 +83,11 @@ impl Metrics {
         registry.register(name("reconciles"), "Reconciles, by how they ended", m.reconciles.clone());
         let help = "Time one reconcile takes";
         registry.register_with_unit(name("reconcile_duration"), help, Unit::Seconds, m.duration.clone());
-        registry.register(name("pushes"), "Snapshots sent to nodes, by what became of them", m.pushes.clone());
+        registry.register(
+            name("pushes"),
+            "Snapshots sent to nodes, by what became of them",
+            m.pushes.clone(),
+        );
         registry.register(name("leader"), "1 while this process may write", m.leader.clone());
         registry.register(name("evictions"), "Pods evicted to replace them", m.evictions.clone());
         let help = "Members kept in the ring although they look gone";

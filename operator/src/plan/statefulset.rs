@@ -52,7 +52,10 @@ pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
 }
 
 fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> PodTemplateSpec {
-    let restarted = cluster.annotations().get(names::RESTARTED_AT).map(|at| BTreeMap::from([(names::RESTARTED_AT.to_owned(), at.clone())]));
+    let restarted = cluster
+        .annotations()
+        .get(names::RESTARTED_AT)
+        .map(|at| BTreeMap::from([(names::RESTARTED_AT.to_owned(), at.clone())]));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(names::labels(cluster)),
@@ -131,7 +134,9 @@ fn args(cluster: &CacheCluster) -> Vec<String> {
     ];
     // Told, so that node and rules reckon with one number: the kernel rounds the limit down to whole pages.
     let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
-    args.extend(limit.and_then(groupcache_crds::Quantity::whole).map(|bytes| format!("--memory-limit={bytes}")));
+    args.extend(
+        limit.and_then(groupcache_crds::Quantity::whole).map(|bytes| format!("--memory-limit={bytes}")),
+    );
     args
 }
 
@@ -173,7 +178,10 @@ fn field(name: &str, path: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() }),
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: path.to_owned(),
+            }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
