@@ -209,6 +209,17 @@ mod tests {
         assert!(!generations.start(7, now + W).in_window);
     }
 
+    /// A check or a raise that lets go of the lock before it acts would leave a gap for the other.
+    #[test]
+    fn keeping_and_dropping_happen_inside_the_lock() {
+        let (generations, now) = after_the_first_window();
+        let start = generations.start(7, now);
+        let locked = || generations.stripe(7).is_locked();
+        assert_eq!(generations.if_stands(7, start.generation, locked), Some(true));
+        generations.purge(7, now, W, || assert!(locked()));
+        assert!(!locked());
+    }
+
     #[test]
     fn a_purge_leaves_its_neighbours_in_the_stripe_alone() {
         let (generations, now) = after_the_first_window();
