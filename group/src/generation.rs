@@ -1,4 +1,4 @@
-//! Generations: tell a value loaded before a purge from one loaded after it, under one striped lock.
+//! Generations: tell a value loaded before a purge from one loaded after it, under striped locks.
 //!
 //! The fence, rule **K1**: {is the generation still standing? + insert} and {raise the generation + drop the copies} exclude each other,
 //! because both run inside the same stripe's lock. A check alone leaks: the purge may come between it and the insert.

@@ -1,4 +1,4 @@
-//! Cache and fence against a model: a plain map, and for each result on its way whether its key was purged since.
+//! Cache and fence against a model: a plain map, and for each result whether its key was purged.
 
 use std::collections::HashMap;
 
