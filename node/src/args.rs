@@ -64,6 +64,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Membership")]
     pub snapshot_dir: Option<PathBuf>,
 
+    /// A file with the operator's newest snapshot, read at the start: a new pod serves although no operator is there to push.
+    #[arg(long, value_name = "FILE", conflicts_with = "members", help_heading = "Membership")]
+    pub ledger: Option<PathBuf>,
+
     /// A fixed list of members, this one included; nobody pushes then.
     #[arg(
         long,
@@ -130,6 +134,7 @@ impl Args {
                 .filter(|host| !host.is_empty())
                 .map(|host| with_port(&host, self.cluster_address.port())),
             snapshot_dir: self.snapshot_dir,
+            ledger: self.ledger,
             fixed,
             memory: Memory::detect(self.memory_limit, self.memory_share),
             drain_delay: self.drain_delay,

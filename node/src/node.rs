@@ -1,6 +1,7 @@
 //! The node: builds, joins and stops everything. The only file that knows all adapters.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::control::NodeControl;
 use crate::loader::Loaders;
-use crate::membership::file::SnapshotFile;
+use crate::membership::file::{self, SnapshotFile};
 use crate::membership::{Identity, Install, Membership, Outcome};
 use crate::memory::InFlightBytes;
 use crate::metrics::Metrics;
@@ -239,20 +240,32 @@ fn first_snapshot(
         }
         return Ok(());
     }
-    let Some(folder) = &config.snapshot_dir else { return Ok(()) };
-    let file = SnapshotFile::new(folder);
-    match file.read() {
-        Ok(Some(signed)) => {
-            tracing::info!(file = %file.path().display(), "starting with the snapshot kept here");
-            membership.offer(signed);
-        }
-        Ok(None) => tracing::info!("no snapshot is kept here: waiting for a push"),
-        Err(error) => {
-            tracing::warn!(file = %file.path().display(), %error, "the snapshot kept here is of no use: waiting for a push");
-        }
+    let kept = config.snapshot_dir.as_ref().map(SnapshotFile::new);
+    let own = kept.as_ref().map(SnapshotFile::path);
+    // Of both the newer holds: the ledger is as old as the pod, what the node kept may be older or newer.
+    for path in own.iter().chain(&config.ledger) {
+        start_with(path, membership);
     }
-    background.spawn(file.follow(membership.subscribe()));
+    if membership.in_force().is_none() {
+        tracing::info!("no snapshot is kept here: waiting for a push");
+    }
+    if let Some(kept) = kept {
+        background.spawn(kept.follow(membership.subscribe()));
+    }
     Ok(())
+}
+
+fn start_with(path: &Path, membership: &Membership) {
+    match file::read(path) {
+        Ok(Some(signed)) => {
+            tracing::info!(file = %path.display(), "a snapshot was kept here");
+            if let Outcome::Refused(faults) = membership.offer(signed) {
+                tracing::warn!(file = %path.display(), faults = faults.join("; "), "the snapshot kept here is refused");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(file = %path.display(), %error, "the snapshot kept here is of no use"),
+    }
 }
 
 /// Ready means: has a membership that contains this node, and is not leaving by it.

@@ -55,6 +55,9 @@ pub fn ledger(cluster: &CacheCluster) -> String {
     format!("{}-ledger", cluster.name_any())
 }
 
+/// The key of the ledger's ConfigMap that holds the serialized signed snapshot; nodes read it as a file of this name.
+pub const SNAPSHOT_KEY: &str = "snapshot";
+
 /// What selects a cluster's pods. Never changed: a StatefulSet's selector cannot be.
 #[must_use]
 pub fn selector(cluster: &CacheCluster) -> BTreeMap<String, String> {

@@ -1,6 +1,6 @@
 //! A cluster grows from three nodes to five and shrinks back under load, and says when its ring has converged.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted};
@@ -9,6 +9,10 @@ use groupcache_e2e::load::{self, PodLoad, Report};
 use groupcache_e2e::loader::PodLoader;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::scenario::spelled;
+use groupcache_e2e::wait::{self, Seen};
+
+/// A drain of 35 s, five over which connections are closed, and what a busy machine takes.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Turned red by: a node that is Ready before it has a membership, a membership that is pushed to the new nodes only, or a
 /// leaving node that closes its port before clients have learnt of it.
@@ -38,7 +42,7 @@ fn scaled(
     cluster: &CacheCluster<'_>,
     loader: &PodLoader<'_>,
     nodes: u32,
-) -> Result<(std::time::Duration, Report)> {
+) -> Result<(Duration, Report)> {
     let arguments = ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
     let load = PodLoad::start(kubectl, &format!("callers-to-{nodes}"), &cluster.address(), &arguments)?;
     // A ring that has just changed loads again what moved; a fresh one loads everything.
@@ -47,5 +51,10 @@ fn scaled(
     kubectl.run(&["scale", &format!("cc/{NAME}"), &format!("--replicas={nodes}")])?;
     cluster.wait_converged(nodes)?;
     let took = began.elapsed();
+    // Pods that leave go on serving for the drain; the load goes on until they have ended.
+    wait::until(&format!("{nodes} pods to be left"), LIMIT, || {
+        let pods = cluster.pods()?.len();
+        Ok(if pods == nodes as usize { Seen::Reached(()) } else { Seen::NotYet(format!("{pods} pods")) })
+    })?;
     Ok((took, load.stop()?))
 }

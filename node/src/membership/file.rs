@@ -36,18 +36,7 @@ impl SnapshotFile {
     /// # Errors
     /// If it cannot be read, or is damaged.
     pub fn read(&self) -> io::Result<Option<SignedSnapshot>> {
-        let path = self.path();
-        let bytes = match fs::metadata(&path) {
-            Ok(found) if found.len() > MAX_FILE_BYTES => {
-                return Err(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes")));
-            }
-            Ok(_) => fs::read(&path)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let signed = SignedSnapshot::decode(bytes.as_slice()).map_err(io::Error::other)?;
-        convert::open(&signed).map_err(io::Error::other)?;
-        Ok(Some(signed))
+        read(&self.path())
     }
 
     /// Keeps a snapshot instead of the one before.
@@ -85,6 +74,24 @@ impl SnapshotFile {
     pub fn path(&self) -> PathBuf {
         Path::new(&self.folder).join(FILE)
     }
+}
+
+/// The snapshot in a file, whoever wrote it; `None` if there is no such file.
+///
+/// # Errors
+/// If it cannot be read, or is damaged.
+pub fn read(path: &Path) -> io::Result<Option<SignedSnapshot>> {
+    let bytes = match fs::metadata(path) {
+        Ok(found) if found.len() > MAX_FILE_BYTES => {
+            return Err(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+        }
+        Ok(_) => fs::read(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let signed = SignedSnapshot::decode(bytes.as_slice()).map_err(io::Error::other)?;
+    convert::open(&signed).map_err(io::Error::other)?;
+    Ok(Some(signed))
 }
 
 #[cfg(test)]

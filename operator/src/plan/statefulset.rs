@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use groupcache_crds::CacheCluster;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -21,6 +21,8 @@ use crate::names;
 
 /// Where a node keeps the last membership it applied.
 const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
+/// Where a node finds the ledger as it was when its pod started: a pod that is replaced while no operator is there serves from it.
+const LEDGER_DIR: &str = "/etc/groupcache/ledger";
 /// Room for it: a membership is below 100 kB.
 const SNAPSHOT_ROOM: &str = "16Mi";
 /// Seconds between the end of the drain and the kill: connections close over 5 s, what is under way ends.
@@ -72,17 +74,31 @@ fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> Pod
                 spread("kubernetes.io/hostname", selector),
             ]),
             containers: vec![container(cluster, image)],
-            volumes: Some(vec![Volume {
-                name: "snapshot".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource {
-                    size_limit: Some(Quantity(SNAPSHOT_ROOM.to_owned())),
-                    ..EmptyDirVolumeSource::default()
-                }),
-                ..Volume::default()
-            }]),
+            volumes: Some(volumes(cluster)),
             ..PodSpec::default()
         }),
     }
+}
+
+fn volumes(cluster: &CacheCluster) -> Vec<Volume> {
+    let kept = EmptyDirVolumeSource {
+        size_limit: Some(Quantity(SNAPSHOT_ROOM.to_owned())),
+        ..EmptyDirVolumeSource::default()
+    };
+    let ledger = ConfigMapVolumeSource {
+        name: names::ledger(cluster),
+        // The first pods are there before the first ledger.
+        optional: Some(true),
+        ..ConfigMapVolumeSource::default()
+    };
+    vec![
+        Volume { name: "snapshot".to_owned(), empty_dir: Some(kept), ..Volume::default() },
+        Volume { name: "ledger".to_owned(), config_map: Some(ledger), ..Volume::default() },
+    ]
+}
+
+fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
 fn container(cluster: &CacheCluster, image: &str) -> Container {
@@ -112,11 +128,7 @@ fn container(cluster: &CacheCluster, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: "snapshot".to_owned(),
-            mount_path: SNAPSHOT_DIR.to_owned(),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(vec![mount("snapshot", SNAPSHOT_DIR), mount("ledger", LEDGER_DIR)]),
         ..Container::default()
     }
 }
@@ -129,6 +141,7 @@ fn args(cluster: &CacheCluster) -> Vec<String> {
         "--pod-uid=$(POD_UID)".to_owned(),
         "--advertise=$(POD_IP)".to_owned(),
         format!("--snapshot-dir={SNAPSHOT_DIR}"),
+        format!("--ledger={LEDGER_DIR}/{}", names::SNAPSHOT_KEY),
         format!("--drain-delay={}s", spec.drain_seconds),
         format!("--memory-share={}", spec.memory.cache_percent),
     ];

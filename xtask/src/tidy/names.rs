@@ -4,8 +4,7 @@ use crate::tidy::fault::Fault;
 use crate::tidy::tree::Tree;
 
 /// Names that take in everything and so say nothing.
-const EMPTY_NAMES: [&str; 9] =
-    ["util", "utils", "common", "helper", "helpers", "misc", "shared_code", "stuff", "support"];
+const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "helper", "helpers", "misc"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
