@@ -44,7 +44,7 @@ fn the_operator_is_away_for_a_minute_and_a_pod_is_replaced_meanwhile() {
 
         report.demand_no_errors("while the operator was away")?;
         Ok(format!(
-            "60 s without an operator: {}; a pod deleted meanwhile served again after {}",
+            "60 s without an operator: {}; a pod deleted meanwhile drained for 35 s and served again after {}",
             report.told(),
             spelled(replaced)
         ))
