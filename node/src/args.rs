@@ -64,11 +64,15 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Membership")]
     pub snapshot_dir: Option<PathBuf>,
 
+    /// The ledger's snapshot, mounted as a file: a new node starts with it while the operator is away.
+    #[arg(long, value_name = "FILE", help_heading = "Membership")]
+    pub ledger: Option<PathBuf>,
+
     /// A fixed list of members, this one included; nobody pushes then.
     #[arg(
         long,
         value_name = "NAME=HOST:PORT,...",
-        conflicts_with = "snapshot_dir",
+        conflicts_with_all = ["snapshot_dir", "ledger"],
         help_heading = "Membership"
     )]
     pub members: Option<String>,
@@ -127,6 +131,7 @@ impl Args {
             admin_address: self.admin_address,
             advertise: self.advertise.map(|host| with_port(&host, self.cluster_address.port())),
             snapshot_dir: self.snapshot_dir,
+            ledger: self.ledger,
             fixed,
             memory: Memory::detect(self.memory_limit, self.memory_share),
             drain_delay: self.drain_delay,

@@ -38,6 +38,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Where the newest snapshot is kept; `None`: nowhere.
     pub snapshot_dir: Option<PathBuf>,
+    /// Where somebody else puts a snapshot to start with; `None`: nowhere.
+    pub ledger: Option<PathBuf>,
     /// A membership that nobody pushes.
     pub fixed: Option<SignedSnapshot>,
     /// What there is of memory.
@@ -67,6 +69,7 @@ impl Config {
             admin_address: free,
             advertise: None,
             snapshot_dir: None,
+            ledger: None,
             fixed: None,
             memory: Memory::detect(Some(1 << 30), crate::memory::DEFAULT_GROUPS_PERCENT),
             drain_delay: Duration::ZERO,

@@ -239,19 +239,20 @@ fn first_snapshot(
         }
         return Ok(());
     }
-    let Some(folder) = &config.snapshot_dir else { return Ok(()) };
-    let file = SnapshotFile::new(folder);
-    match file.read() {
-        Ok(Some(signed)) => {
-            tracing::info!(file = %file.path().display(), "starting with the snapshot kept here");
-            membership.offer(signed);
-        }
-        Ok(None) => tracing::info!("no snapshot is kept here: waiting for a push"),
-        Err(error) => {
-            tracing::warn!(file = %file.path().display(), %error, "the snapshot kept here is of no use: waiting for a push");
-        }
+    // Both, not the first that is there: the newer of the two wins, and a push beats either.
+    if let Some(folder) = &config.snapshot_dir {
+        let kept = SnapshotFile::kept_in(folder);
+        kept.offer_to(membership);
+        background.spawn(kept.follow(membership.subscribe()));
     }
-    background.spawn(file.follow(membership.subscribe()));
+    if let Some(path) = &config.ledger {
+        let ledger = SnapshotFile::mounted_at(path);
+        ledger.offer_to(membership);
+        background.spawn(ledger.offer_until_in_force(Arc::clone(membership)));
+    }
+    if membership.in_force().is_none() {
+        tracing::info!("nothing to start with: waiting to be told the membership");
+    }
     Ok(())
 }
 

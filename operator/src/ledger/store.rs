@@ -13,8 +13,6 @@ use prost::Message;
 use crate::ledger::Held;
 use crate::names;
 
-/// The serialized signed snapshot.
-const SNAPSHOT_KEY: &str = "snapshot";
 /// For people, and for the version before the bytes are read.
 const VERSION_KEY: &str = "version";
 const MEMBERSHIP_SINCE_KEY: &str = "membershipSince";
@@ -89,13 +87,14 @@ fn to_map(cluster: &CacheCluster, held: &Held) -> ConfigMap {
     ConfigMap {
         metadata: names::child(cluster, names::ledger(cluster)),
         data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
-        binary_data: Some(BTreeMap::from([(SNAPSHOT_KEY.to_owned(), snapshot)])),
+        binary_data: Some(BTreeMap::from([(names::SNAPSHOT_KEY.to_owned(), snapshot)])),
         ..ConfigMap::default()
     }
 }
 
 fn content(map: &ConfigMap) -> Result<Held, String> {
-    let bytes = map.binary_data.as_ref().and_then(|data| data.get(SNAPSHOT_KEY)).ok_or("it holds no snapshot")?;
+    let bytes =
+        map.binary_data.as_ref().and_then(|data| data.get(names::SNAPSHOT_KEY)).ok_or("it holds no snapshot")?;
     let since = |key: &str| {
         let text = map.data.as_ref().and_then(|data| data.get(key)).ok_or(format!("it lacks {key}"))?;
         parse(text).ok_or(format!("{key} is {text:?}, not epoch.sequence"))

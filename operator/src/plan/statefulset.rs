@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use groupcache_crds::CacheCluster;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint,
+    Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -21,6 +22,8 @@ use crate::names;
 
 /// Where a node keeps the last membership it applied.
 const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
+/// Where the ledger is mounted: what a pod starts with that is made while no operator is there to tell it.
+const LEDGER_DIR: &str = "/var/run/groupcache/ledger";
 /// Room for it: a membership is below 100 kB.
 const SNAPSHOT_ROOM: &str = "16Mi";
 /// Seconds between the end of the drain and the kill: connections close over 5 s, what is under way ends.
@@ -52,7 +55,10 @@ pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
 }
 
 fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> PodTemplateSpec {
-    let restarted = cluster.annotations().get(names::RESTARTED_AT).map(|at| BTreeMap::from([(names::RESTARTED_AT.to_owned(), at.clone())]));
+    let restarted = cluster
+        .annotations()
+        .get(names::RESTARTED_AT)
+        .map(|at| BTreeMap::from([(names::RESTARTED_AT.to_owned(), at.clone())]));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(names::labels(cluster)),
@@ -69,17 +75,32 @@ fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> Pod
                 spread("kubernetes.io/hostname", selector),
             ]),
             containers: vec![container(cluster, image)],
-            volumes: Some(vec![Volume {
-                name: "snapshot".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource {
-                    size_limit: Some(Quantity(SNAPSHOT_ROOM.to_owned())),
-                    ..EmptyDirVolumeSource::default()
-                }),
-                ..Volume::default()
-            }]),
+            volumes: Some(volumes(cluster)),
             ..PodSpec::default()
         }),
     }
+}
+
+fn volumes(cluster: &CacheCluster) -> Vec<Volume> {
+    let kept = EmptyDirVolumeSource {
+        size_limit: Some(Quantity(SNAPSHOT_ROOM.to_owned())),
+        ..EmptyDirVolumeSource::default()
+    };
+    let ledger = ConfigMapVolumeSource {
+        name: names::ledger(cluster),
+        items: Some(vec![KeyToPath {
+            key: names::SNAPSHOT_KEY.to_owned(),
+            path: names::SNAPSHOT_KEY.to_owned(),
+            mode: None,
+        }]),
+        // The first pods start before there is one.
+        optional: Some(true),
+        ..ConfigMapVolumeSource::default()
+    };
+    vec![
+        Volume { name: "snapshot".to_owned(), empty_dir: Some(kept), ..Volume::default() },
+        Volume { name: "ledger".to_owned(), config_map: Some(ledger), ..Volume::default() },
+    ]
 }
 
 fn container(cluster: &CacheCluster, image: &str) -> Container {
@@ -109,11 +130,19 @@ fn container(cluster: &CacheCluster, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: "snapshot".to_owned(),
-            mount_path: SNAPSHOT_DIR.to_owned(),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                name: "snapshot".to_owned(),
+                mount_path: SNAPSHOT_DIR.to_owned(),
+                ..VolumeMount::default()
+            },
+            VolumeMount {
+                name: "ledger".to_owned(),
+                mount_path: LEDGER_DIR.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            },
+        ]),
         ..Container::default()
     }
 }
@@ -126,12 +155,15 @@ fn args(cluster: &CacheCluster) -> Vec<String> {
         "--pod-uid=$(POD_UID)".to_owned(),
         "--advertise=$(POD_IP)".to_owned(),
         format!("--snapshot-dir={SNAPSHOT_DIR}"),
+        format!("--ledger={LEDGER_DIR}/{}", names::SNAPSHOT_KEY),
         format!("--drain-delay={}s", spec.drain_seconds),
         format!("--memory-share={}", spec.memory.cache_percent),
     ];
     // Told, so that node and rules reckon with one number: the kernel rounds the limit down to whole pages.
     let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
-    args.extend(limit.and_then(groupcache_crds::Quantity::whole).map(|bytes| format!("--memory-limit={bytes}")));
+    args.extend(
+        limit.and_then(groupcache_crds::Quantity::whole).map(|bytes| format!("--memory-limit={bytes}")),
+    );
     args
 }
 
@@ -173,7 +205,10 @@ fn field(name: &str, path: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() }),
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: path.to_owned(),
+            }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
