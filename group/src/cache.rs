@@ -11,8 +11,8 @@ use crate::value::{Entry, Key};
 
 mod moka;
 
-/// Bytes an entry costs beyond its key and value: the store's nodes, two buffers' headers and the entry itself. Measured; see the test beside the store.
-pub(crate) const ENTRY_OVERHEAD: u64 = 480;
+/// Bytes an entry costs beyond its key and value: the store's nodes, two buffers' headers and the entry itself. Measured, with a little to spare.
+const ENTRY_OVERHEAD: u64 = 448;
 
 /// No entry may take more than one part in so many of its cache: a single value must not push out all others.
 const LARGEST_SHARE: u64 = 8;
@@ -34,62 +34,59 @@ const TIDY_ROUNDS: usize = 4;
 /// A bounded map. Its bound is the sum of [`Held::charge`]; who must go is its own business.
 pub(crate) trait Store: Send + Sync {
     /// The entry of a key, marked as used.
-    fn get(&self, key: &[u8]) -> Option<Arc<Held>>;
+    fn get(&self, key: &[u8]) -> Option<Held>;
     /// Puts an entry in, in place of the key's former one.
-    fn insert(&self, key: Key, held: Arc<Held>);
+    fn insert(&self, key: Key, held: Held);
     /// Takes an entry out. A `get` that starts afterwards does not find it.
-    fn remove(&self, key: &[u8]) -> Option<Arc<Held>>;
+    fn remove(&self, key: &[u8]) -> Option<Held>;
     /// Evicts down to the bound now.
     fn tidy(&self);
 }
 
-/// An entry in a store. While one lives, its bytes are charged.
-#[derive(Debug)]
+/// An entry in a store, or a copy that a store gave out. While one lives, its bytes are charged.
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     entry: Entry,
-    charge: u64,
-    /// True while it is in a store and nobody took it out; if it ends so, it was evicted.
-    present: AtomicBool,
-    account: Arc<Account>,
+    charge: Arc<Charge>,
 }
 
 impl Held {
     /// The bytes it is charged with.
     pub(crate) fn charge(&self) -> u64 {
-        self.charge
+        self.charge.bytes
     }
 }
 
-impl Held {
-    /// Counts it out: taken, replaced or evicted. True the first time.
-    fn leave(&self) -> bool {
-        let left = self.present.swap(false, Ordering::Relaxed);
-        if left {
-            self.account.entries.fetch_sub(1, Ordering::Relaxed);
-        }
-        left
-    }
+/// Bytes on an account, until it is dropped.
+#[derive(Debug)]
+struct Charge {
+    bytes: u64,
+    /// True once the entry is in a store.
+    inserted: AtomicBool,
+    account: Arc<Account>,
 }
 
-impl Drop for Held {
+impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.bytes.fetch_sub(self.charge, Ordering::Relaxed);
-        if self.leave() && !self.account.closed.load(Ordering::Relaxed) {
-            self.account.evictions.fetch_add(1, Ordering::Relaxed);
+        self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if *self.inserted.get_mut() {
+            self.account.freed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// What one half holds now.
+/// What one half holds, and what has come and gone.
 #[derive(Debug, Default)]
 struct Account {
     bytes: AtomicU64,
-    entries: AtomicU64,
-    evictions: AtomicU64,
-    /// Bytes removed since the store was last tidied for it.
+    /// Entries that came in.
+    inserted: AtomicU64,
+    /// Entries that were removed or replaced, freed or not.
+    taken: AtomicU64,
+    /// Entries that the store has freed: taken ones and evicted ones.
+    freed: AtomicU64,
+    /// Bytes removed since the store was last tidied.
     removed: AtomicU64,
-    /// Set when the cache is dropped as a whole: what ends then was not evicted.
-    closed: AtomicBool,
 }
 
 /// One of the two caches.
@@ -107,25 +104,20 @@ impl Half {
 
     /// The key's entry, expired or not.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Entry> {
-        self.store.get(key).map(|held| held.entry.clone())
+        self.store.get(key).map(|held| held.entry)
     }
 
     /// An entry ready to be kept here: its key and value in buffers of their own, so that no network buffer is pinned by a few bytes of it.
     /// `None` if there is no room for it. To be called outside the fence: it copies, and may tidy up.
-    pub(crate) fn prepare(&self, key: &Key, entry: &Entry) -> Option<(Key, Arc<Held>)> {
-        let charge = charge(key, entry);
-        if charge > self.capacity / LARGEST_SHARE {
+    pub(crate) fn prepare(&self, key: &Key, entry: &Entry) -> Option<(Key, Held)> {
+        let bytes = charge(key.as_bytes(), entry);
+        if bytes > self.capacity / LARGEST_SHARE {
             return None;
         }
         // Charged before anything is copied, so that many at the same moment see each other.
-        self.account.bytes.fetch_add(charge, Ordering::Relaxed);
-        if !self.make_room() {
-            self.account.bytes.fetch_sub(charge, Ordering::Relaxed);
-            return None;
-        }
-        let present = AtomicBool::new(false);
-        let held = Held { entry: entry.compact(), charge, present, account: self.account.clone() };
-        Some((key.compact(), Arc::new(held)))
+        self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let charge = Charge { bytes, inserted: AtomicBool::new(false), account: self.account.clone() };
+        self.make_room().then(|| (key.compact(), Held { entry: entry.compact(), charge: Arc::new(charge) }))
     }
 
     /// Tidies up until the bytes charged are within bounds; false if that cannot be had now.
@@ -144,20 +136,20 @@ impl Half {
     }
 
     /// Puts a prepared entry in. To be called inside the fence.
-    pub(crate) fn insert(&self, key: Key, held: Arc<Held>) {
-        if let Some(former) = self.store.get(key.as_bytes()) {
-            former.leave();
+    pub(crate) fn insert(&self, key: Key, held: Held) {
+        if self.store.get(key.as_bytes()).is_some() {
+            self.account.taken.fetch_add(1, Ordering::Relaxed);
         }
-        held.present.store(true, Ordering::Relaxed);
-        self.account.entries.fetch_add(1, Ordering::Relaxed);
+        held.charge.inserted.store(true, Ordering::Relaxed);
+        self.account.inserted.fetch_add(1, Ordering::Relaxed);
         self.store.insert(key, held);
     }
 
     /// Drops the key's entry. To be called inside the fence.
     fn remove(&self, key: &[u8]) {
         if let Some(held) = self.store.remove(key) {
-            held.leave();
-            self.account.removed.fetch_add(held.charge, Ordering::Relaxed);
+            self.account.taken.fetch_add(1, Ordering::Relaxed);
+            self.account.removed.fetch_add(charge(key, &held.entry), Ordering::Relaxed);
         }
     }
 
@@ -175,21 +167,20 @@ impl Half {
         self.account.bytes.load(Ordering::Relaxed)
     }
 
-    /// Entries held now.
+    /// Entries held now. What was taken may not be freed yet, and what was evicted is not known before; so it may be off by a few for a moment.
     pub(crate) fn entries(&self) -> u64 {
-        self.account.entries.load(Ordering::Relaxed)
+        let (taken, freed) = (read(&self.account.taken), read(&self.account.freed));
+        read(&self.account.inserted).saturating_sub(taken.max(freed))
     }
 
-    /// Entries that left to make room.
+    /// Entries that left to make room, as far as the store has freed them.
     pub(crate) fn evictions(&self) -> u64 {
-        self.account.evictions.load(Ordering::Relaxed)
+        read(&self.account.freed).saturating_sub(read(&self.account.taken))
     }
 }
 
-impl Drop for Half {
-    fn drop(&mut self) {
-        self.account.closed.store(true, Ordering::Relaxed);
-    }
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 /// Both caches of a group.
@@ -226,8 +217,8 @@ impl Cache {
 }
 
 /// What an entry costs.
-pub(crate) fn charge(key: &Key, entry: &Entry) -> u64 {
-    key.as_bytes().len() as u64 + entry.value_bytes() as u64 + ENTRY_OVERHEAD
+fn charge(key: &[u8], entry: &Entry) -> u64 {
+    key.len() as u64 + entry.value_bytes() as u64 + ENTRY_OVERHEAD
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! One group: the order of a Get and of a Remove, and nothing else.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ahash::RandomState;
 use arc_swap::ArcSwap;
 use groupcache_ring::Version;
 use parking_lot::Mutex;

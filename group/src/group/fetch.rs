@@ -1,4 +1,4 @@
-//! Another node answers: a fetch from the owner, then from the second owner, and only then a load here.
+//! Another node answers: a fetch from the owner, then from the second owner, only then a load here.
 
 use std::sync::Arc;
 use std::time::Duration;

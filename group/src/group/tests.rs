@@ -1,4 +1,4 @@
-//! Cache and fence against a model: a plain map, and for each result on its way whether its key was purged since.
+//! Cache and fence against a model: a plain map, and for each result whether its key was purged.
 
 use std::collections::HashMap;
 
@@ -124,6 +124,26 @@ impl Pair {
         }
         assert_eq!(self.group.sizes().main_entries, self.held.len() as u64);
     }
+}
+
+/// Between a Get's look into the cache and its boarding, the flight before it may land.
+#[tokio::test(start_paused = true)]
+async fn a_flight_looks_again_before_it_loads_or_fetches() {
+    let loader = Arc::new(FnLoader::new("none", |_| async { unreachable!("it is here already") }));
+    let group = Group::alone(Settings::new("g", 8 << 20), loader);
+    let key = key(0);
+    let hash = group.hasher.hash_one(&key);
+    let start = group.generations.start(hash, Instant::now());
+    let entry =
+        Entry { outcome: Outcome::NotFound, loaded: Instant::now(), expires: None, source_version: None };
+    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation));
+    let state = group.state.load_full();
+    let soon = Instant::now() + Duration::from_secs(1);
+    let load = group.board_load(&key, hash, start, &state).unwrap();
+    assert_eq!(load.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
+    let view = group.view().unwrap();
+    let fetch = group.board_fetch(&key, hash, start, state, view).unwrap();
+    assert_eq!(fetch.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Whole groups in one process: real groups, links that can be cut or held, a source that counts, and a clock that stands still.
+//! Whole groups in one process: links that can be cut or held, a source that counts, a still clock.
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect should stop")]
 
 mod gets;

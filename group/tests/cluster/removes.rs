@@ -185,6 +185,21 @@ async fn a_remove_names_every_node_that_did_not_acknowledge() {
     assert!(Instant::now() <= soon + Duration::from_millis(2), "the caller's deadline, if that is earlier");
 }
 
+/// Found by the checker on a machine that kept the coordinator from running for longer than a window.
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_seen_after_the_first_window_has_closed_does_not_count() {
+    let cluster = Cluster::of(2).await;
+    let key = cluster.key_of(&[1]);
+    cluster.get(0, &key).await.unwrap();
+    cluster.network.set(Leg::Purge, "n1", Hold::Held);
+    let remove = spawn_remove(&cluster, 0, &key);
+    cluster.network.passed(Leg::Purge, "n1", 1).await;
+    // The message gets through, but nobody runs until the window is over.
+    cluster.network.set(Leg::Purge, "n1", Hold::Open);
+    tokio::time::advance(WINDOW + Duration::from_millis(1)).await;
+    assert!(matches!(remove.await.unwrap(), Err(RemoveError::Partial(_))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_remove_whose_caller_goes_away_is_not_cut_in_half() {
     let cluster = Cluster::of(2).await;

@@ -1,4 +1,4 @@
-//! The source of truth: a counter per key, loads that are counted and can be held, and ways to fail.
+//! The source of truth: a counter per key, loads that are counted and can be held, ways to fail.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! The checker, on real threads: writers change a key and remove it, readers at every node must never see what was before.
+//! The checker, on real threads: readers at every node must never see what a writer removed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
