@@ -129,7 +129,10 @@ impl Args {
             data_address: self.data_address,
             cluster_address: self.cluster_address,
             admin_address: self.admin_address,
-            advertise: self.advertise.map(|host| with_port(&host, self.cluster_address.port())),
+            advertise: self
+                .advertise
+                .filter(|host| !host.is_empty())
+                .map(|host| with_port(&host, self.cluster_address.port())),
             snapshot_dir: self.snapshot_dir,
             ledger: self.ledger,
             fixed,

@@ -21,7 +21,7 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
 /// True if one of the causes is a `T`.
 #[must_use]
 pub fn caused_by<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|cause| cause.is::<T>())
+    chain(error).any(<dyn Error + 'static>::is::<T>)
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

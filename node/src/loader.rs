@@ -30,12 +30,15 @@ pub(crate) const UNAVAILABLE: i32 = 14;
 /// gRPC's number for a failure of which no more is known.
 pub(crate) const UNKNOWN: i32 = 2;
 
+/// A loader of one group, with what it was made of.
+type Made = ((usize, LoaderSettings), Arc<Guard>);
+
 /// The loaders in use. One that stays the same over a change of configuration keeps its connections and its count of loads in flight.
 #[derive(Debug)]
 pub struct Loaders {
     in_flight: InFlightBytes,
     metrics: LoadMetrics,
-    made: Mutex<HashMap<Arc<str>, (LoaderSettings, Arc<Guard>)>>,
+    made: Mutex<HashMap<Arc<str>, Made>>,
 }
 
 impl Loaders {
@@ -52,12 +55,17 @@ impl Loaders {
         let mut kept = HashMap::new();
         let mut answer: Vec<Arc<dyn Loader>> = Vec::new();
         for (group, max_value_bytes, settings) in groups {
+            let made_of = (*max_value_bytes, settings.clone());
             let guard = match made.remove(group) {
-                Some((before, guard)) if before == *settings => guard,
+                Some((before, guard)) if before == made_of => guard,
                 _ => Arc::new(self.guard(group, *max_value_bytes, settings)),
             };
+            self.metrics.begin(group);
             answer.push(Arc::clone(&guard) as Arc<dyn Loader>);
-            kept.insert(Arc::clone(group), (settings.clone(), guard));
+            kept.insert(Arc::clone(group), (made_of, guard));
+        }
+        for gone in made.keys().filter(|group| !kept.contains_key(*group)) {
+            self.metrics.end(gone);
         }
         *made = kept;
         answer

@@ -30,6 +30,9 @@ pub struct Metrics {
 impl Metrics {
     /// Registers what is counted here; see [`export::Exporter`] for the rest.
     pub fn register(&self, registry: &mut Registry) {
+        self.peers.begin();
+        self.snapshots.begin();
+        self.connections.begin();
         let mut add = Adder { registry };
         add.family("groupcache_load_duration_seconds", self.loads.duration.clone());
         add.family("groupcache_load_queue_wait_seconds", self.loads.waited.clone());
@@ -119,6 +122,26 @@ impl Default for LoadMetrics {
 }
 
 impl LoadMetrics {
+    /// A group is there: its series begin at zero, so that the first event is seen as a change.
+    pub fn begin(&self, group: &Arc<str>) {
+        let label = GroupLabel { group: group.to_string() };
+        drop(self.waited.get_or_create(&label));
+        drop(self.shed.get_or_create(&label));
+        for outcome in [LoadOutcome::Value, LoadOutcome::NotFound, LoadOutcome::Error] {
+            drop(self.duration.get_or_create(&LoadLabels { group: group.to_string(), outcome }));
+        }
+    }
+
+    /// A group is gone, and so are its series.
+    pub fn end(&self, group: &Arc<str>) {
+        let label = GroupLabel { group: group.to_string() };
+        self.waited.remove(&label);
+        self.shed.remove(&label);
+        for outcome in [LoadOutcome::Value, LoadOutcome::NotFound, LoadOutcome::Error] {
+            self.duration.remove(&LoadLabels { group: group.to_string(), outcome });
+        }
+    }
+
     /// A load of `group` has ended.
     pub fn loaded(&self, group: &Arc<str>, outcome: LoadOutcome, took: Duration) {
         let labels = LoadLabels { group: group.to_string(), outcome };
@@ -152,6 +175,14 @@ pub struct PeerMetrics {
 }
 
 impl PeerMetrics {
+    fn begin(&self) {
+        for call in ["fetch", "purge", "snapshot", "announce"] {
+            for code in ["ok", "unreachable", "refused", "deadline"] {
+                drop(self.requests.get_or_create(&PeerLabels { call, code }));
+            }
+        }
+    }
+
     /// A call has ended.
     pub fn ended(&self, call: &'static str, code: &'static str) {
         self.requests.get_or_create(&PeerLabels { call, code }).inc();
@@ -172,6 +203,12 @@ pub struct SnapshotMetrics {
 }
 
 impl SnapshotMetrics {
+    fn begin(&self) {
+        for outcome in ["adopted", "unchanged", "older", "refused"] {
+            drop(self.outcomes.get_or_create(&SnapshotLabels { outcome }));
+        }
+    }
+
     /// A snapshot was judged.
     pub fn judged(&self, outcome: &'static str) {
         self.outcomes.get_or_create(&SnapshotLabels { outcome }).inc();
@@ -193,6 +230,13 @@ pub struct ConnectionMetrics {
 }
 
 impl ConnectionMetrics {
+    fn begin(&self) {
+        for port in ["data", "cluster"] {
+            drop(self.opened.get_or_create(&PortLabel { port }));
+            drop(self.refused.get_or_create(&PortLabel { port }));
+        }
+    }
+
     /// A connection was taken.
     pub fn opened(&self, port: &'static str) {
         self.opened.get_or_create(&PortLabel { port }).inc();

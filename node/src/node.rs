@@ -265,7 +265,7 @@ async fn tend(condition: Condition, membership: Arc<Membership>) {
             match now.view.my_state() {
                 Some(State::Joining | State::Active) => condition.met(),
                 Some(State::Draining) => {
-                    condition.unmet(format!("snapshot {version} has this node draining"))
+                    condition.unmet(format!("snapshot {version} has this node draining"));
                 }
                 None => condition.unmet(format!("snapshot {version} does not contain this node")),
             }

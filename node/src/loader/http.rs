@@ -80,7 +80,7 @@ impl HttpLoader {
         let ttl = ttl(&head.headers);
         match head.status {
             StatusCode::OK => {
-                let encoding = head.headers.get(CONTENT_ENCODING).map(|v| v.as_bytes());
+                let encoding = head.headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes);
                 if encoding.is_some_and(|encoding| encoding != b"identity") {
                     return Err(fail(
                         UNKNOWN,

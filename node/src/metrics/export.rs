@@ -20,6 +20,9 @@ use crate::metrics::table::{Kind, METRICS};
 /// The labels and value of one sample.
 type Sample = (Vec<(&'static str, String)>, u64);
 
+/// A label besides the group's, and a value.
+type Part = (Option<(&'static str, &'static str)>, u64);
+
 /// A hash is exported in this many bits: what a scraper's floating-point number holds exactly.
 const EXACT_BITS: u32 = 52;
 
@@ -85,22 +88,18 @@ impl Read {
 
 impl Exporter {
     fn of_groups(&self, name: &str, groups: &[Read]) -> Option<Vec<Sample>> {
-        let read: fn(&Read) -> Vec<(Option<(&'static str, &'static str)>, u64)> = match name {
-            "groupcache_gets_total" => |g| vec![(None, g.stats.gets)],
+        let read: fn(&Read) -> Vec<Part> = match name {
+            "groupcache_gets_total" => by_result,
             "groupcache_peer_gets_total" => |g| vec![(None, g.stats.peer_gets)],
-            "groupcache_hits_total" => {
-                |g| by("cache", ["main", "hot"], [g.stats.main_hits, g.stats.hot_hits])
-            }
-            "groupcache_fetches_total" => |g| vec![(None, g.stats.fetches)],
+            "groupcache_not_found_total" => |g| vec![(None, g.stats.not_found)],
             "groupcache_fetch_failures_total" => |g| vec![(None, g.stats.fetch_failures)],
             "groupcache_second_owner_fetches_total" => |g| vec![(None, g.stats.second_owner_fetches)],
             "groupcache_loads_total" => |g| vec![(None, g.stats.loads)],
             "groupcache_load_failures_total" => |g| vec![(None, g.stats.load_failures)],
-            "groupcache_joined_total" => |g| vec![(None, g.stats.joined)],
-            "groupcache_not_found_total" => |g| vec![(None, g.stats.not_found)],
-            "groupcache_deadline_exceeded_total" => |g| vec![(None, g.stats.deadline_exceeded)],
             "groupcache_fenced_total" => |g| vec![(None, g.stats.fenced)],
             "groupcache_oversize_total" => |g| vec![(None, g.stats.oversize)],
+            "groupcache_no_room_total" => |g| vec![(None, g.stats.no_room)],
+            "groupcache_window_overflows_total" => |g| vec![(None, g.stats.window_overflows)],
             "groupcache_removes_total" => {
                 |g| by("outcome", ["ok", "partial"], [g.stats.removes, g.stats.removes_partial])
             }
@@ -155,10 +154,23 @@ impl Exporter {
     }
 }
 
-fn by(
-    label: &'static str,
-    words: [&'static str; 2],
-    values: [u64; 2],
-) -> Vec<(Option<(&'static str, &'static str)>, u64)> {
+/// How Gets ended: each in exactly one way.
+fn by_result(group: &Read) -> Vec<Part> {
+    let stats = &group.stats;
+    let ends = [
+        ("main", stats.main_hits),
+        ("hot", stats.hot_hits),
+        ("peer", stats.fetches),
+        ("load", stats.loaded),
+        ("joined", stats.joined),
+        ("error", stats.failed),
+        ("deadline", stats.deadline_exceeded),
+        ("not_ready", stats.not_ready),
+        ("abandoned", stats.abandoned),
+    ];
+    ends.into_iter().map(|(result, count)| (Some(("result", result)), count)).collect()
+}
+
+fn by(label: &'static str, words: [&'static str; 2], values: [u64; 2]) -> Vec<Part> {
     words.into_iter().zip(values).map(|(word, value)| (Some((label, word)), value)).collect()
 }

@@ -80,15 +80,18 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 
 /// Every metric of the node itself; `process_*` and `groupcache_build_info` come on top.
 pub const METRICS: &[Metric] = &[
-    counter("groupcache_gets_total", GROUP, "Gets from applications"),
+    counter(
+        "groupcache_gets_total",
+        &["group", "result"],
+        "Gets from applications and peers by how they ended: main, hot, peer, load, joined, error, deadline, not_ready or abandoned",
+    ),
     counter("groupcache_peer_gets_total", GROUP, "Gets from other nodes that take this one for the owner"),
-    counter("groupcache_hits_total", &["group", "cache"], "Gets answered from this node's main or hot cache"),
-    counter("groupcache_fetches_total", GROUP, "Gets answered by another node"),
-    counter("groupcache_fetch_failures_total", GROUP, "Fetches that found the other node unreachable"),
+    counter("groupcache_not_found_total", GROUP, "Gets answered with no such key, wherever it was found"),
+    counter("groupcache_fetch_failures_total", GROUP, "Fetches that the other node could not answer"),
     counter(
         "groupcache_second_owner_fetches_total",
         GROUP,
-        "Gets answered by the key's second owner because the first was unreachable",
+        "Fetches answered by the key's second owner because the first could not be asked",
     ),
     counter("groupcache_loads_total", GROUP, "Loads that answered, with a value or with no such key"),
     counter("groupcache_load_failures_total", GROUP, "Loads that failed"),
@@ -96,21 +99,24 @@ pub const METRICS: &[Metric] = &[
     gauge("groupcache_loads_in_flight", GROUP, "Loads in flight now"),
     histogram("groupcache_load_duration_seconds", &["group", "outcome"], "Time a load took at the loader"),
     histogram("groupcache_load_queue_wait_seconds", GROUP, "Time a load waited for a place"),
-    counter(
-        "groupcache_joined_total",
-        GROUP,
-        "Gets that waited for a load or fetch which another Get had started",
-    ),
-    counter("groupcache_not_found_total", GROUP, "Gets answered with no such key"),
-    counter("groupcache_deadline_exceeded_total", GROUP, "Gets that ended at their deadline"),
     counter("groupcache_fenced_total", GROUP, "Results answered but not kept, because a purge came between"),
     counter("groupcache_oversize_total", GROUP, "Values over the group's size limit: answered, not kept"),
+    counter(
+        "groupcache_no_room_total",
+        GROUP,
+        "Results answered but not kept, because they would take too much of the cache",
+    ),
     counter(
         "groupcache_removes_total",
         &["group", "outcome"],
         "Removes coordinated here: ok, or partial if a node did not acknowledge",
     ),
     counter("groupcache_purged_keys_total", GROUP, "Keys purged here, whoever coordinated"),
+    counter(
+        "groupcache_window_overflows_total",
+        GROUP,
+        "Purges that opened a window for many keys at once, because too many windows were open",
+    ),
     counter("groupcache_evictions_total", GROUP, "Entries that left a cache to make room"),
     gauge("groupcache_cache_entries", &["group", "cache"], "Entries held"),
     gauge("groupcache_cache_bytes", &["group", "cache"], "Bytes held: keys, values and overhead"),

@@ -56,7 +56,6 @@ pub fn data(groups: Arc<Groups>) -> anyhow::Result<(Router, HealthReporter)> {
 }
 
 /// The cluster port's one door.
-#[must_use]
 pub fn cluster(groups: Arc<Groups>, control: Arc<dyn Control>) -> Router {
     let server = ClusterServiceServer::new(ClusterServer::new(groups, control))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);

@@ -1,15 +1,18 @@
 //! Several nodes: one load per key, Removes that hold, and nodes that go away.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures::future::join_all;
+use groupcache_node::config::Config;
+use groupcache_node::transport::peers::Patience;
 use groupcache_proto::cache::PartialDetail;
-use groupcache_ring::Version;
+use groupcache_ring::{Member, Version};
 use prost::Message;
 use tonic::Code;
 
 use crate::support::{
-    Cluster, Source, apply, client, cluster_client, config, get, remove, start, text, users, value,
+    Cluster, Source, apply, client, cluster_client, config, get, remove, snapshot, start, text, users, value,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,6 +82,25 @@ async fn gets_of_a_dead_nodes_keys_go_to_the_second_owner() {
     let stats = cluster.nodes[0].groups().get("users").unwrap().stats();
     assert_eq!(stats.second_owner_fetches, 10, "{stats:?}");
     assert_eq!(cluster.nodes[1].groups().get("users").unwrap().stats().loads, 10);
+}
+
+#[tokio::test]
+async fn a_frozen_owner_costs_milliseconds_not_deadlines() {
+    let source = Source::start().await;
+    // It takes connections and never says a word.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = start(Config { patience: Patience::default(), ..config("a") }).await;
+    let members = vec![
+        Member::active("a", node.cluster.to_string()),
+        Member::active("frozen", frozen.local_addr().unwrap().to_string()),
+    ];
+    let ring = groupcache_ring::Ring::new(&members);
+    let key = (0..).map(|n| format!("key-{n}")).find(|key| ring.owner(key.as_bytes()) == Some(1)).unwrap();
+    apply(&node, snapshot(Version::new(1, 1), members, users(source.address))).await;
+    let started = std::time::Instant::now();
+    assert_eq!(value(&node, &key).await, key);
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(140) && took < Duration::from_millis(1500), "{took:?}");
 }
 
 #[tokio::test]
