@@ -42,7 +42,10 @@ pub struct Loader {
 #[serde(rename_all = "camelCase")]
 pub struct GrpcLoader {
     /// Host and port, for example `loader.default.svc:9000`, or `dns:///loader.default.svc:9000`.
-    #[schemars(length(min = 3, max = 512), regex(pattern = r"^(dns:///)?[^\s/:]([^\s/]*[^\s/:])?:[0-9]{1,5}$"))]
+    #[schemars(
+        length(min = 3, max = 512),
+        regex(pattern = r"^(dns:///)?[^\s/:]([^\s/]*[^\s/:])?:[0-9]{1,5}$")
+    )]
     pub target: String,
 }
 

@@ -11,7 +11,8 @@ pub const PLAIN_PATH: &str = "crds/cacheclusters.yaml";
 /// Where the chart's copy is kept, from the repository's root.
 pub const CHART_PATH: &str = "charts/groupcache-operator/templates/crds/cacheclusters.yaml";
 
-const HEADER: &str = "# Generated from the Rust types in crds/src by `cargo xtask crds`; not to be edited by hand.\n";
+const HEADER: &str =
+    "# Generated from the Rust types in crds/src by `cargo xtask crds`; not to be edited by hand.\n";
 
 /// The definition as a JSON value, without the parts that only a server fills in.
 ///

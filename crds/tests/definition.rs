@@ -119,7 +119,10 @@ fn the_committed_files_are_fresh() {
     let chart = manifest::chart().expect("YAML");
     for (path, wanted) in [(manifest::PLAIN_PATH, plain), (manifest::CHART_PATH, chart)] {
         let held = std::fs::read_to_string(root.join(path)).unwrap_or_default();
-        assert!(held == wanted, "{path} is stale; run `cargo run -p groupcache-crds --bin crdgen -- --write`");
+        assert!(
+            held == wanted,
+            "{path} is stale; run `cargo run -p groupcache-crds --bin crdgen -- --write`"
+        );
     }
 }
 

@@ -68,14 +68,23 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
     let table: &[(&[(&str, Value)], &str)] = &[
         (&[("/spec/groups/0/maxBytes", json!(0))], "maxBytes must be greater than 0"),
         (&[("/spec/groups/0/maxBytes", json!("0Mi"))], "maxBytes must be greater than 0"),
-        (&[("/spec/groups/0/maxValueBytes", json!(0))], "maxValueBytes must be greater than 0 and at most 8Mi"),
-        (&[("/spec/groups/0/maxValueBytes", json!("9Mi"))], "maxValueBytes must be greater than 0 and at most 8Mi"),
+        (
+            &[("/spec/groups/0/maxValueBytes", json!(0))],
+            "maxValueBytes must be greater than 0 and at most 8Mi",
+        ),
+        (
+            &[("/spec/groups/0/maxValueBytes", json!("9Mi"))],
+            "maxValueBytes must be greater than 0 and at most 8Mi",
+        ),
         (&[("/spec/groups/0/maxBytes", json!("512Ki"))], "maxValueBytes must not be greater than maxBytes"),
         (
             &[("/spec/groups/0/ttlSeconds", json!(60)), ("/spec/groups/0/negativeTtlSeconds", json!(61))],
             "negativeTtlSeconds must not be greater than ttlSeconds",
         ),
-        (&[("/spec/groups/0/loaderName", json!("nobody"))], "groups[].loaderName must name an entry of loaders"),
+        (
+            &[("/spec/groups/0/loaderName", json!("nobody"))],
+            "groups[].loaderName must name an entry of loaders",
+        ),
         (&[("/spec/loaders/-", other)], "groups[].loaderName must name an entry of loaders"),
         (&[("/spec/loaders", json!([]))], "groups[].loaderName must name an entry of loaders"),
         (&[("/spec/loaders/0/grpc", json!({"target": "a:1"}))], "exactly one of grpc and http must be set"),

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use groupcache_crds::CacheCluster;
 use groupcache_crds::status::CacheClusterStatus;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -14,7 +16,7 @@ use serde_json::json;
 use crate::names;
 use crate::plan::Children;
 
-/// Makes the children what they should be and answers the StatefulSet as it is now.
+/// Makes the children what they should be and answers them as they are now.
 ///
 /// Fields that others set and the plan does not name stay theirs; fields of the plan are taken back from whoever changed them.
 ///
@@ -24,16 +26,21 @@ pub async fn children(
     client: &Client,
     cluster: &CacheCluster,
     children: &Children,
-) -> kube::Result<k8s_openapi::api::apps::v1::StatefulSet> {
+) -> kube::Result<(Vec<Service>, StatefulSet)> {
+    let mut services = Vec::new();
     for service in &children.services {
-        one(client, cluster, service).await?;
+        services.push(one(client, cluster, service).await?);
     }
-    one(client, cluster, &children.statefulset).await
+    Ok((services, one(client, cluster, &children.statefulset).await?))
 }
 
 async fn one<K>(client: &Client, cluster: &CacheCluster, wanted: &K) -> kube::Result<K>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
     let params = PatchParams::apply(names::FIELD_MANAGER).force();

@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    fn slice(endpoints: serde_json::Value) -> EndpointSlice {
+    fn slice(endpoints: &serde_json::Value) -> EndpointSlice {
         serde_json::from_value(json!({
             "addressType": "IPv4",
             "metadata": {"name": "x"},
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn an_endpoint_in_two_slices_is_one() {
         let both = [
-            slice(json!([pod("a", "10.0.0.1", false, false), pod("b", "10.0.0.2", true, false)])),
-            slice(json!([pod("a", "10.0.0.1", true, false)])),
+            slice(&json!([pod("a", "10.0.0.1", false, false), pod("b", "10.0.0.2", true, false)])),
+            slice(&json!([pod("a", "10.0.0.1", true, false)])),
         ];
         let read = endpoints(&both);
         assert_eq!(read.len(), 2);
@@ -117,19 +117,22 @@ mod tests {
 
     #[test]
     fn two_address_families_give_one_address_whatever_the_order() {
-        let four = slice(json!([pod("a", "10.0.0.1", true, false)]));
-        let six = slice(json!([pod("a", "fd00::1", true, false)]));
+        let four = slice(&json!([pod("a", "10.0.0.1", true, false)]));
+        let six = slice(&json!([pod("a", "fd00::1", true, false)]));
         let one = endpoints(&[four.clone(), six.clone()]);
         assert_eq!(one, endpoints(&[six, four]));
         assert_eq!(one[0].address, "10.0.0.1:8081");
-        assert_eq!(endpoints(&[slice(json!([pod("a", "fd00::1", true, false)]))])[0].address, "[fd00::1]:8081");
+        assert_eq!(
+            endpoints(&[slice(&json!([pod("a", "fd00::1", true, false)]))])[0].address,
+            "[fd00::1]:8081"
+        );
     }
 
     #[test]
     fn whoever_terminates_in_one_slice_terminates() {
         let both = [
-            slice(json!([pod("a", "10.0.0.1", true, false)])),
-            slice(json!([pod("a", "10.0.0.1", true, true)])),
+            slice(&json!([pod("a", "10.0.0.1", true, false)])),
+            slice(&json!([pod("a", "10.0.0.1", true, true)])),
         ];
         assert!(endpoints(&both)[0].terminating);
     }
@@ -141,6 +144,6 @@ mod tests {
             {"addresses": [], "targetRef": {"kind": "Pod", "name": "a", "uid": "u"}},
             {"addresses": ["10.0.0.9"], "targetRef": {"kind": "Node", "name": "a", "uid": "u"}},
         ]);
-        assert!(endpoints(&[slice(strange)]).is_empty());
+        assert!(endpoints(&[slice(&strange)]).is_empty());
     }
 }

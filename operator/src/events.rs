@@ -14,29 +14,21 @@ const MAX_NOTE: usize = 1000;
 pub async fn tell_turns(recorder: &Recorder, cluster: &CacheCluster, now: &[Condition]) {
     let before = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     for (type_, condition) in turns(before, now) {
-        let action = condition.type_.clone();
-        tell(recorder, cluster, type_, &condition.reason, &action, &condition.message).await;
+        let event = Event {
+            type_,
+            reason: condition.reason.clone(),
+            note: Some(condition.message.chars().take(MAX_NOTE).collect()),
+            action: condition.type_.clone(),
+            secondary: None,
+        };
+        tell(recorder, cluster, &event).await;
     }
 }
 
-/// Tells one thing.
-pub async fn tell(
-    recorder: &Recorder,
-    cluster: &CacheCluster,
-    type_: EventType,
-    reason: &str,
-    action: &str,
-    note: &str,
-) {
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(note.chars().take(MAX_NOTE).collect()),
-        action: action.to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = recorder.publish(&event, &cluster.object_ref(&())).await {
-        tracing::warn!(%error, reason, "an event could not be written");
+/// Tells one thing. An event that cannot be written is logged and forgotten: nothing waits for it.
+pub async fn tell(recorder: &Recorder, cluster: &CacheCluster, event: &Event) {
+    if let Err(error) = recorder.publish(event, &cluster.object_ref(&())).await {
+        tracing::warn!(%error, reason = %event.reason, "an event could not be written");
     }
 }
 
@@ -86,15 +78,17 @@ mod tests {
         let down = condition(AVAILABLE, "False", reason::NO_NODE_SERVES);
         let pulling = condition(DEGRADED, "True", crate::pods::IMAGE_PULL_FAILED);
         let killed = condition(DEGRADED, "True", crate::pods::OUT_OF_MEMORY);
-        let told = |before: &[Condition], now: &[Condition]| {
-            turns(before, now).into_iter().map(|(type_, c)| (type_, c.reason.clone())).collect::<Vec<_>>()
+        let told = |before: Option<&Condition>, now: &Condition| {
+            let before: Vec<Condition> = before.into_iter().cloned().collect();
+            let now = std::slice::from_ref(now);
+            turns(&before, now).into_iter().map(|(type_, c)| (type_, c.reason.clone())).collect::<Vec<_>>()
         };
         let one = |type_, reason: &str| vec![(type_, reason.to_owned())];
-        assert_eq!(told(&[], &[down.clone()]), []);
-        assert_eq!(told(&[down.clone()], &[serving.clone()]), one(EventType::Normal, "Serving"));
-        assert_eq!(told(&[serving.clone()], &[serving.clone()]), []);
-        assert_eq!(told(&[serving], &[down]), one(EventType::Warning, "NoNodeServes"));
-        assert_eq!(told(&[pulling.clone()], &[pulling.clone()]), []);
-        assert_eq!(told(&[pulling], &[killed]), one(EventType::Warning, "OutOfMemory"));
+        assert_eq!(told(None, &down), []);
+        assert_eq!(told(Some(&down), &serving), one(EventType::Normal, "Serving"));
+        assert_eq!(told(Some(&serving), &serving), []);
+        assert_eq!(told(Some(&serving), &down), one(EventType::Warning, "NoNodeServes"));
+        assert_eq!(told(Some(&pulling), &pulling), []);
+        assert_eq!(told(Some(&pulling), &killed), one(EventType::Warning, "OutOfMemory"));
     }
 }

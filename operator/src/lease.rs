@@ -80,7 +80,9 @@ impl Elector {
                     tracing::error!(lease = %self.name, %holder, "the lease was lost to another operator");
                     return;
                 }
-                Ok(Err(error)) => tracing::warn!(lease = %self.name, %error, "the lease could not be renewed"),
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = %self.name, %error, "the lease could not be renewed");
+                }
                 Err(_) => {}
             }
             if renewed.elapsed() >= RENEW_DEADLINE {
@@ -132,7 +134,8 @@ impl Elector {
 
     /// Notes a record, and the time if it is another than before.
     fn look(&mut self, lease: Lease) {
-        let same = self.seen.as_ref().is_some_and(|(seen, _)| seen.resource_version() == lease.resource_version());
+        let same =
+            self.seen.as_ref().is_some_and(|(seen, _)| seen.resource_version() == lease.resource_version());
         if !same {
             self.seen = Some((lease, Instant::now()));
         }
@@ -146,10 +149,9 @@ impl Elector {
         let now = MicroTime(Timestamp::now());
         let held = over.filter(|lease| holder(lease) == self.identity).and_then(|lease| lease.spec.as_ref());
         let acquired = held.and_then(|spec| spec.acquire_time.clone()).unwrap_or_else(|| now.clone());
-        let metadata = over.map(|lease| lease.metadata.clone()).unwrap_or_else(|| ObjectMeta {
-            name: Some(self.name.clone()),
-            ..ObjectMeta::default()
-        });
+        let metadata = over
+            .map(|lease| lease.metadata.clone())
+            .unwrap_or_else(|| ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() });
         Lease {
             metadata,
             spec: Some(LeaseSpec {

@@ -57,7 +57,9 @@ pub struct Known {
 #[derive(Debug, Error)]
 pub enum Refused {
     /// Another operator has taken over.
-    #[error("the ledger is at {ledger}, above epoch {ours} that this operator writes: another one has taken over")]
+    #[error(
+        "the ledger is at {ledger}, above epoch {ours} that this operator writes: another one has taken over"
+    )]
     Deposed {
         /// What the ledger holds.
         ledger: Version,
@@ -91,8 +93,8 @@ pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<
         held.is_none_or(|h| h.snapshot.members() != wanted.members || h.snapshot.grantors() != grantors);
     let configuration_changed = held.is_none_or(|h| h.configuration != configuration);
     // Told once per change of the members; a version told only for this would otherwise call for the next one.
-    let newly_settled = held
-        .is_some_and(|h| h.snapshot.settled() < h.membership_since && settled >= h.membership_since);
+    let newly_settled =
+        held.is_some_and(|h| h.snapshot.settled() < h.membership_since && settled >= h.membership_since);
     let highest = known.highest();
     if !membership_changed && !configuration_changed && !newly_settled && highest <= now {
         return Ok(None);
@@ -102,8 +104,10 @@ pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<
         Some(written) if highest <= now && written.epoch == now.epoch => now.next(),
         _ => highest.max(now).next_epoch(),
     };
-    let snapshot = Snapshot::new(wanted.cluster_uid, version, settled, grantors, wanted.members)
-        .map_err(|faults| Refused::Faulty(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    let snapshot =
+        Snapshot::new(wanted.cluster_uid, version, settled, grantors, wanted.members).map_err(|faults| {
+            Refused::Faulty(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
     Ok(Some(Held {
         snapshot,
         configuration,
@@ -138,7 +142,9 @@ fn grantors(members: &[Member], before: &[String]) -> Vec<String> {
 }
 
 impl Known {
-    fn highest(&self) -> Version {
+    /// The highest version that anything remembers; provisional: this cluster has no past.
+    #[must_use]
+    pub fn highest(&self) -> Version {
         let reported = if self.reported.epoch <= MAX_EPOCH { self.reported } else { Version::PROVISIONAL };
         self.status.max(reported).max(self.written.unwrap_or_default())
     }
@@ -161,7 +167,11 @@ impl Held {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub fn from_stored(bytes: &[u8], membership_since: Version, configuration_since: Version) -> Result<Self, String> {
+    pub fn from_stored(
+        bytes: &[u8],
+        membership_since: Version,
+        configuration_since: Version,
+    ) -> Result<Self, String> {
         let signed = cluster::SignedSnapshot::decode(bytes).map_err(|error| error.to_string())?;
         let wire = convert::open(&signed).map_err(|error| error.to_string())?;
         let snapshot = convert::membership(&wire)

@@ -3,7 +3,7 @@
 //! Start at [`reconcile`]: it is the order of everything. Around it:
 //!
 //! * [`observe`] reads what there is; [`endpoints`] and [`pods`] make facts of it.
-//! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so.
+//! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so, unless it [`applied`] that before.
 //! * [`roster`] says who the members are, [`ledger`] which version that is; [`push`] tells the nodes, [`report`] keeps answers.
 //! * [`roll`] replaces pods one at a time; [`status`], [`conditions`] and [`events`] tell the user.
 //! * [`lease`] says who may write; [`operator`] wires all of it; [`names`], [`args`] and [`metrics`] are the words.
@@ -11,6 +11,7 @@
 //! It is never on the path of a Get: nodes that it does not reach go on with the last membership. It holds no cache, and it
 //! changes no field of a spec.
 
+pub mod applied;
 pub mod apply;
 pub mod args;
 pub mod conditions;

@@ -83,7 +83,11 @@ impl Metrics {
         registry.register(name("reconciles"), "Reconciles, by how they ended", m.reconciles.clone());
         let help = "Time one reconcile takes";
         registry.register_with_unit(name("reconcile_duration"), help, Unit::Seconds, m.duration.clone());
-        registry.register(name("pushes"), "Snapshots sent to nodes, by what became of them", m.pushes.clone());
+        registry.register(
+            name("pushes"),
+            "Snapshots sent to nodes, by what became of them",
+            m.pushes.clone(),
+        );
         registry.register(name("leader"), "1 while this process may write", m.leader.clone());
         registry.register(name("evictions"), "Pods evicted to replace them", m.evictions.clone());
         let help = "Members kept in the ring although they look gone";
@@ -137,4 +141,30 @@ impl Metrics {
 
 fn of(key: &Key) -> OfCluster {
     OfCluster { namespace: key.namespace.clone().unwrap_or_default(), cluster: key.name.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_names_every_metric() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/metrics.md");
+        let reference = std::fs::read_to_string(path).expect("docs/operations/metrics.md");
+        let mut registry = Registry::default();
+        let _metrics = Metrics::new(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        let kinds: Vec<Vec<&str>> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .map(|line| line.split(' ').collect())
+            .collect();
+        assert!(kinds.len() >= 9, "{text}");
+        for kind in kinds {
+            let total = if kind[1] == "counter" { "_total" } else { "" };
+            let row = format!("| `{}{total}` | {} |", kind[0], kind[1]);
+            assert!(reference.contains(&row), "docs/operations/metrics.md lacks the row {row}");
+        }
+    }
 }

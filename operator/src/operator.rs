@@ -1,6 +1,7 @@
 //! The wiring: waits for the definition, takes the Lease, watches, reconciles, and stops in the reverse order.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use anyhow::Context as _;
 use futures::{Stream, StreamExt};
 use groupcache_crds::CacheCluster;
 use groupcache_process::admin::Admin;
+use groupcache_process::build_info;
 use groupcache_process::process_metrics::ProcessMetrics;
 use groupcache_process::readiness::Readiness;
 use groupcache_process::shutdown::Shutdown;
 use groupcache_process::telemetry::LogFilter;
-use groupcache_process::build_info;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -21,15 +22,17 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{controller, watcher};
+use kube::runtime::{WatchStreamExt, controller, reflector, watcher};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::applied;
 use crate::args::Args;
 use crate::lease::Elector;
 use crate::metrics::{Metrics, ReconcileResult};
@@ -89,7 +92,9 @@ async fn definition_established(client: &Client, condition: &groupcache_process:
                 return;
             }
             Ok(Some(_)) => format!("the CustomResourceDefinition {name} is not established yet"),
-            Ok(None) => format!("the CustomResourceDefinition {name} is missing; install it, for example with the chart"),
+            Ok(None) => format!(
+                "the CustomResourceDefinition {name} is missing; install it, for example with the chart"
+            ),
             Err(error) => format!("cannot read the CustomResourceDefinition {name}: {error}"),
         };
         tracing::warn!(reason = %missing, "waiting");
@@ -104,7 +109,8 @@ fn is_established(definition: &CustomResourceDefinition) -> bool {
 }
 
 async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let hostname =
+        || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     let name = args.identity.clone().unwrap_or_else(hostname);
     // Two processes on one host must not take each other for themselves.
     let identity = format!("{name}_{:08x}", rand::random::<u32>());
@@ -119,7 +125,8 @@ async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown
 
     let deposed = CancellationToken::new();
     let stop = CancellationToken::new();
-    let mut controller = tokio::spawn(control(args, client, name, metrics.clone(), deposed.clone(), stop.clone()));
+    let mut controller =
+        tokio::spawn(control(args, client, name, metrics.clone(), deposed.clone(), stop.clone()));
     let lost = tokio::select! {
         () = elector.hold() => true,
         () = deposed.cancelled() => true,
@@ -158,6 +165,8 @@ async fn control(
     stop: CancellationToken,
 ) {
     let (wakes_tx, wakes_rx) = mpsc::channel(MAX_WAKES);
+    let (services, services_writer) = reflector::store();
+    let (statefulsets, statefulsets_writer) = reflector::store();
     let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(name) };
     let context = Arc::new(Shared {
         context: Context {
@@ -167,29 +176,43 @@ async fn control(
             recorder: Recorder::new(client.clone(), reporter),
             metrics,
             deposed,
+            children: applied::Children { services: services.clone(), statefulsets: statefulsets.clone() },
             memory: Mutex::default(),
         },
         failures: Mutex::default(),
     });
     let forgetful = Arc::clone(&context);
     controller(&args, &client, wakes(wakes_rx))
+        .owns_stream(kept(api::<Service>(&args, &client), services_writer))
+        .owns_stream(kept(api::<StatefulSet>(&args, &client), statefulsets_writer))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile_guarded, pause_after, context)
         .for_each(|done| {
             if let Err(controller::Error::ObjectNotFound(gone)) = &done {
-                forgetful.context.forget(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or("")));
+                forgetful
+                    .context
+                    .forget(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or("")));
             } else if let Err(controller::Error::QueueError(error)) = &done {
-                tracing::warn!(%error, "a watch failed and is taken up again");
+                tell_watch(error);
             }
             std::future::ready(())
         })
         .await;
 }
 
+fn tell_watch(error: &watcher::Error) {
+    match error {
+        // The API server forgets old changes; the list is read anew.
+        watcher::Error::WatchError(status) if status.code == 410 => {
+            tracing::debug!(%error, "a watch starts over");
+        }
+        _ => tracing::warn!(%error, "a watch failed and is taken up again"),
+    }
+}
+
 fn wakes(mut wakes_rx: mpsc::Receiver<Key>) -> impl Stream<Item = ObjectRef<Guarded>> + Send {
-    futures::stream::poll_fn(move |cx| wakes_rx.poll_recv(cx)).map(|key: Key| {
-        ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or(""))
-    })
+    futures::stream::poll_fn(move |cx| wakes_rx.poll_recv(cx))
+        .map(|key: Key| ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or("")))
 }
 
 fn controller(
@@ -197,16 +220,27 @@ fn controller(
     client: &Client,
     wakes: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
 ) -> Controller<Guarded> {
-    let ours = watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY));
+    let ours =
+        watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY));
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(args.concurrency);
     Controller::new(api(args, client), watcher::Config::default())
         .with_config(config)
-        .owns(api::<StatefulSet>(args, client), ours.clone())
-        .owns(api::<Service>(args, client), ours.clone())
         .owns(api::<ConfigMap>(args, client), ours.clone())
         .watches(api::<EndpointSlice>(args, client), ours.clone(), |slice| of_label(&slice))
         .watches(api::<Pod>(args, client), ours, |pod| of_label(&pod))
         .reconcile_on(wakes)
+}
+
+fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY))
+}
+
+/// Watches children of one kind and keeps them, so that a look at them costs no request.
+fn kept<K>(api: Api<K>, writer: reflector::store::Writer<K>) -> impl Stream<Item = watcher::Result<K>> + Send
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    reflector(writer, watcher(api, ours())).default_backoff().touched_objects()
 }
 
 fn api<K>(args: &Args, client: &Client) -> Api<K>

@@ -6,6 +6,7 @@ pub mod statefulset;
 use groupcache_crds::CacheCluster;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
+use serde::Serialize;
 
 /// What the operator was told at its start and every plan needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Defaults {
 }
 
 /// The children of a cluster. The ledger is not among them: it is written by compare-and-swap, not applied.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Children {
     /// For applications, for the operator, and with one address.
     pub services: Vec<Service>,

@@ -89,8 +89,12 @@ fn in_container(status: &ContainerStatus, now: Timestamp) -> Option<Problem> {
     let kind = waiting.reason.as_deref()?;
     let message = waiting.message.as_deref().unwrap_or("");
     let reason = match kind {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
-        | "ImageInspectError" | "RegistryUnavailable" => IMAGE_PULL_FAILED,
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => IMAGE_PULL_FAILED,
         "CrashLoopBackOff" => CRASHING,
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => CONTAINER_FAILED,
         _ => return None,
@@ -115,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn read(status: serde_json::Value) -> PodFacts {
+    fn read(status: &serde_json::Value) -> PodFacts {
         let pod = json!({"metadata": {"name": "c-0", "uid": "u", "labels": {REVISION_LABEL: "c-1"}}, "status": status});
         facts(&serde_json::from_value(pod).expect("a pod"), "2026-01-01T00:10:00Z".parse().expect("a time"))
     }
@@ -132,14 +136,20 @@ mod tests {
             "message": "0/2 nodes"}]});
         let table = [
             (waiting("ImagePullBackOff"), Some((IMAGE_PULL_FAILED, "ImagePullBackOff: because"))),
-            (waiting("CrashLoopBackOff"), Some((CRASHING, "ends again and again with exit code 2: bad flag"))),
-            (waiting("CreateContainerConfigError"), Some((CONTAINER_FAILED, "CreateContainerConfigError: because"))),
+            (
+                waiting("CrashLoopBackOff"),
+                Some((CRASHING, "ends again and again with exit code 2: bad flag")),
+            ),
+            (
+                waiting("CreateContainerConfigError"),
+                Some((CONTAINER_FAILED, "CreateContainerConfigError: because")),
+            ),
             (waiting("ContainerCreating"), None),
             (unschedulable, Some((UNSCHEDULABLE, "0/2 nodes"))),
             (json!({}), None),
         ];
         for (status, expected) in table {
-            let problem = read(status.clone()).problem;
+            let problem = read(&status).problem;
             assert_eq!(problem.as_ref().map(|p| (p.reason, p.text.as_str())), expected, "{status}");
         }
     }
@@ -151,7 +161,7 @@ mod tests {
                 "state": {"running": {}},
                 "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": at}}}]})
         };
-        let reason = |status| read(status).problem.map(|p| p.reason);
+        let reason = |status: serde_json::Value| read(&status).problem.map(|p| p.reason);
         assert_eq!(reason(killed(true, "2026-01-01T00:05:00Z")), Some(OUT_OF_MEMORY));
         assert_eq!(reason(killed(true, "2025-12-31T23:00:00Z")), None);
         assert_eq!(reason(killed(false, "2025-12-31T23:00:00Z")), Some(OUT_OF_MEMORY));

@@ -6,9 +6,11 @@ use std::time::Duration;
 use groupcache_crds::CacheCluster;
 use groupcache_ring::{State, Version};
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{EvictParams, Preconditions};
 use kube::runtime::controller::Action;
-use kube::runtime::events::{EventType, Recorder};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
@@ -16,16 +18,18 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::applied::{Applied, Children};
 use crate::configuration::configuration;
 use crate::ledger::settle::Settling;
 use crate::ledger::{self, Held, Known, Refused, Wanted, store};
 use crate::metrics::Metrics;
 use crate::observe::{Observed, observe, version_in};
 use crate::plan::{self, Defaults};
+use crate::pods::PodFacts;
 use crate::push::{Key, Published, Push, Target};
 use crate::report::{self, Report};
 use crate::roll::Rollout;
-use crate::roster::{Holds, Roster, Sight, roster};
+use crate::roster::{Holds, Roster, Sight, recovered, roster};
 use crate::status::{Facts, status};
 use crate::{apply, events};
 
@@ -48,6 +52,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Cancelled when this process may no longer write.
     pub deposed: CancellationToken,
+    /// The children as the watches see them.
+    pub children: Children,
     /// What is remembered between two looks.
     pub memory: Mutex<HashMap<Key, Memory>>,
 }
@@ -56,6 +62,7 @@ pub struct Context {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     cluster_uid: String,
+    applied: Applied,
     written: Option<Version>,
     holds: Holds,
     settling: Settling,
@@ -98,12 +105,11 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let key = ObjectRef::from_obj(cluster);
     let now = Timestamp::now();
 
-    let statefulset =
-        apply::children(&context.client, cluster, &plan::children(cluster, &context.defaults)).await?;
+    let mut memory = context.recall(&key, cluster);
+    let statefulset = apply_children(cluster, context, &mut memory).await?;
     let observed = observe(&context.client, cluster, now).await?;
     let reports = context.push.reports(&key).all();
     let wanted = configuration(&cluster.spec);
-    let mut memory = context.recall(&key, cluster);
 
     let (roster, held, settles_in) =
         advance(cluster, context, &observed, &reports, wanted.as_ref().ok(), &mut memory).await?;
@@ -139,6 +145,22 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
 }
 
+/// Makes the children what they should be, if they are not.
+async fn apply_children(
+    cluster: &CacheCluster,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<StatefulSet, Error> {
+    let wanted = plan::children(cluster, &context.defaults);
+    if let Some(statefulset) = memory.applied.still(&wanted, &context.children) {
+        return Ok(statefulset);
+    }
+    let (services, statefulset) = apply::children(&context.client, cluster, &wanted).await?;
+    memory.applied = Applied::new(&wanted, &services, &statefulset);
+    context.remember(&ObjectRef::from_obj(cluster), memory.clone());
+    Ok(statefulset)
+}
+
 /// From what is seen to what is in force: the roster, and the ledger written if that changes anything.
 async fn advance(
     cluster: &CacheCluster,
@@ -151,9 +173,20 @@ async fn advance(
     let now = Instant::now();
     let uid = cluster.uid().unwrap_or_default();
     let held = observed.page.held.as_ref().filter(|held| held.snapshot.cluster_uid() == uid);
+    let known = Known {
+        status: version_in(cluster.status.as_ref()),
+        reported: report::highest(reports),
+        written: memory.written,
+    };
+    let has_a_past = known.highest() > Version::PROVISIONAL;
+    let before = match held {
+        Some(held) => held.snapshot.members().to_vec(),
+        None if has_a_past => recovered(&observed.endpoints, reports),
+        None => Vec::new(),
+    };
     let sight = Sight {
         now,
-        before: held.map(|held| held.snapshot.members()).unwrap_or_default(),
+        before: &before,
         version: held.map(Held::version).unwrap_or_default(),
         endpoints: &observed.endpoints,
         reports,
@@ -169,11 +202,6 @@ async fn advance(
         members: roster.members.clone(),
         configuration: configuration.cloned(),
         settled,
-    };
-    let known = Known {
-        status: version_in(cluster.status.as_ref()),
-        reported: report::highest(reports),
-        written: memory.written,
     };
     let next = match ledger::next(held, wanted, known) {
         Err(refused @ Refused::Deposed { .. }) => {
@@ -205,8 +233,7 @@ async fn advance(
 /// Evicts the pod that is next in a rollout, if any.
 async fn roll(cluster: &CacheCluster, context: &Context, rollout: &Rollout<'_>) -> Result<(), Error> {
     let Some(pod) = rollout.next() else { return Ok(()) };
-    let pods: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
     let mut params = EvictParams::default();
     // Another pod of that name must not be hit.
     params.delete_options.get_or_insert_default().preconditions =
@@ -216,12 +243,29 @@ async fn roll(cluster: &CacheCluster, context: &Context, rollout: &Rollout<'_>) 
             context.metrics.evicted();
             let note = format!("{} runs the pod template before and is replaced", pod.name);
             tracing::info!(cluster = %cluster.name_any(), pod = %pod.name, "evicted for the rollout");
-            events::tell(&context.recorder, cluster, EventType::Normal, "PodEvicted", "RollOut", &note).await;
+            let evicted = Event {
+                type_: EventType::Normal,
+                reason: "PodEvicted".to_owned(),
+                note: Some(note),
+                action: "RollOut".to_owned(),
+                secondary: Some(reference(cluster, pod)),
+            };
+            events::tell(&context.recorder, cluster, &evicted).await;
             Ok(())
         }
         // A disruption budget says not now (429), or the pod is gone already: the next look sees what is left to do.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn reference(cluster: &CacheCluster, pod: &PodFacts) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".to_owned()),
+        namespace: cluster.namespace(),
+        name: Some(pod.name.clone()),
+        uid: Some(pod.uid.clone()),
+        ..ObjectReference::default()
     }
 }
 
@@ -234,7 +278,7 @@ fn at_rest(held: &Held, reports: &HashMap<String, Report>) -> bool {
     everyone && snapshot.settled() >= held.membership_since
 }
 
-fn update_revision(statefulset: &k8s_openapi::api::apps::v1::StatefulSet) -> Option<&str> {
+fn update_revision(statefulset: &StatefulSet) -> Option<&str> {
     let status = statefulset.status.as_ref()?;
     let seen = status.observed_generation == statefulset.metadata.generation;
     status.update_revision.as_deref().filter(|_| seen)

@@ -57,14 +57,14 @@ mod tests {
     }
 
     trait Adjectives {
-        fn new(self) -> Self;
+        fn updated(self) -> Self;
         fn unready(self) -> Self;
         fn broken(self) -> Self;
         fn terminating(self) -> Self;
     }
 
     impl Adjectives for PodFacts {
-        fn new(self) -> Self {
+        fn updated(self) -> Self {
             PodFacts { revision: "new".into(), ..self }
         }
         fn unready(self) -> Self {
@@ -86,12 +86,12 @@ mod tests {
             assert_eq!(rollout.next().map(|pod| pod.name.as_str()), expected, "{pods:#?}");
         };
         check(&[pod("c-0"), pod("c-1"), pod("c-2")], true, Some("c-2"));
-        check(&[pod("c-0"), pod("c-1"), pod("c-2").new()], true, Some("c-1"));
-        check(&[pod("c-0"), pod("c-1"), pod("c-2").new()], false, None);
-        check(&[pod("c-0"), pod("c-1"), pod("c-2").new().unready()], true, None);
+        check(&[pod("c-0"), pod("c-1"), pod("c-2").updated()], true, Some("c-1"));
+        check(&[pod("c-0"), pod("c-1"), pod("c-2").updated()], false, None);
+        check(&[pod("c-0"), pod("c-1"), pod("c-2").updated().unready()], true, None);
         check(&[pod("c-0"), pod("c-1"), pod("c-2").terminating()], true, None);
         check(&[pod("c-0"), pod("c-1")], true, None);
-        check(&[pod("c-0").new(), pod("c-1").new(), pod("c-2").new()], true, None);
+        check(&[pod("c-0").updated(), pod("c-1").updated(), pod("c-2").updated()], true, None);
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(rollout.next().map(|pod| pod.name.as_str()), expected, "{pods:#?}");
         };
         check(&[pod("c-0"), pod("c-1").broken(), pod("c-2")], Some("c-1"));
-        check(&[pod("c-0"), pod("c-1").new().broken(), pod("c-2")], None);
+        check(&[pod("c-0"), pod("c-1").updated().broken(), pod("c-2")], None);
         check(&[pod("c-0"), pod("c-1").unready(), pod("c-2")], None);
     }
 

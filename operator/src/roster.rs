@@ -77,6 +77,16 @@ pub fn roster(sight: &Sight<'_>, holds: &mut Holds) -> Roster {
     Roster { members: members.into_values().collect(), look_again_in: waits.nearest(), guarded }
 }
 
+/// The members as they were, as far as can be told without a ledger: whoever serves is in the ring.
+///
+/// For a ledger that was lost while nodes run: to begin with an empty ring would take every key from its owner for a moment.
+#[must_use]
+pub fn recovered(endpoints: &[Endpoint], reports: &HashMap<String, Report>) -> Vec<Member> {
+    let present = one_per_name(endpoints, &[]);
+    let serving = present.values().filter(|endpoint| endpoint.serving && !endpoint.terminating);
+    serving.map(|endpoint| member(endpoint, State::Active, None, reports)).collect()
+}
+
 /// Two pods may have one name for a moment: the one that terminates has lost it, and of two others the newer has it.
 fn one_per_name<'a>(endpoints: &'a [Endpoint], before: &[Member]) -> BTreeMap<&'a str, &'a Endpoint> {
     let known: HashSet<&str> = before.iter().map(|member| member.pod_uid.as_str()).collect();

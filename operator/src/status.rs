@@ -103,7 +103,9 @@ impl Facts<'_> {
         let strange = live.iter().filter_map(|endpoint| {
             let applied = self.reports.get(&endpoint.pod_uid)?.applied?;
             let differs = applied.version == version && applied.ring_hash != expected;
-            differs.then(|| format!("{} has the ring {:016x}, not {expected:016x}", endpoint.name, applied.ring_hash))
+            differs.then(|| {
+                format!("{} has the ring {:016x}, not {expected:016x}", endpoint.name, applied.ring_hash)
+            })
         });
         let strange: Vec<String> = strange.collect();
         if !strange.is_empty() {
@@ -128,7 +130,11 @@ impl Facts<'_> {
         let alive = self.pods.iter().filter(|pod| !pod.terminating);
         let (there, ready) = (alive.clone().count(), alive.filter(|pod| pod.ready).count());
         if !seen {
-            return finding("True", reason::RECONCILING, "the StatefulSet has not seen the change yet".to_owned());
+            return finding(
+                "True",
+                reason::RECONCILING,
+                "the StatefulSet has not seen the change yet".to_owned(),
+            );
         }
         if let Some((_, text)) = self.first_problem().filter(|_| ready < wanted) {
             return finding("False", reason::STALLED, text);
@@ -191,7 +197,8 @@ impl Facts<'_> {
 
     fn membership(&self) -> Membership {
         let version = self.held.version();
-        let has = |member: &&Member| self.reports.get(&member.pod_uid).is_some_and(|report| report.has(version));
+        let has =
+            |member: &&Member| self.reports.get(&member.pod_uid).is_some_and(|report| report.has(version));
         Membership {
             epoch: i64::try_from(version.epoch).unwrap_or(i64::MAX),
             sequence: i64::try_from(version.sequence).unwrap_or(i64::MAX),

@@ -41,7 +41,8 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(folder) = Path::new(path).parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(path, yaml).map_err(|e| format!("cannot write {path}: {e}; run from the repository's root"))?;
+        fs::write(path, yaml)
+            .map_err(|e| format!("cannot write {path}: {e}; run from the repository's root"))?;
         println!("wrote {path}");
     }
     Ok(())

@@ -36,7 +36,7 @@ impl Server {
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let mut state = self.state.lock();
         if state.down {
             return failure(StatusCode::SERVICE_UNAVAILABLE);
@@ -139,7 +139,8 @@ async fn another_machines_clock_is_not_believed() {
     let mut first = server.candidate("first");
     first.acquire().await;
     // Its clock is an hour behind: by the times alone the lease ran out long ago.
-    server.state.lock().lease.as_mut().expect("a lease")["spec"]["renewTime"] = json!("2020-01-01T00:00:00.000000Z");
+    server.state.lock().lease.as_mut().expect("a lease")["spec"]["renewTime"] =
+        json!("2020-01-01T00:00:00.000000Z");
     let started = Instant::now();
     server.candidate("second").acquire().await;
     assert!(started.elapsed() >= DURATION);

@@ -56,7 +56,9 @@ mod tests {
 
     fn reports(of: &[(&str, Version)]) -> HashMap<String, Report> {
         let applied = |version| Some(Applied { version, ring_hash: 1, boot: 1 });
-        of.iter().map(|(uid, v)| ((*uid).to_owned(), Report { applied: applied(*v), ..Report::default() })).collect()
+        of.iter()
+            .map(|(uid, v)| ((*uid).to_owned(), Report { applied: applied(*v), ..Report::default() }))
+            .collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -72,6 +74,10 @@ mod tests {
         let all = reports(&[("a", v2), ("b", v2)]);
         assert_eq!(settling.look(start + BOUND, &snapshot, &all), (v1, Some(BOUND)));
         assert_eq!(settling.look(start + BOUND * 2, &snapshot, &all), (v2, None));
-        assert_eq!(settling.look(start + BOUND * 2, &snapshot, &partly), (v1, None), "a restarted node unsettles");
+        assert_eq!(
+            settling.look(start + BOUND * 2, &snapshot, &partly),
+            (v1, None),
+            "a restarted node unsettles"
+        );
     }
 }

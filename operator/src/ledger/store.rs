@@ -93,8 +93,11 @@ fn to_map(cluster: &CacheCluster, held: &Held) -> ConfigMap {
 }
 
 fn content(map: &ConfigMap) -> Result<Held, String> {
-    let bytes =
-        map.binary_data.as_ref().and_then(|data| data.get(names::SNAPSHOT_KEY)).ok_or("it holds no snapshot")?;
+    let bytes = map
+        .binary_data
+        .as_ref()
+        .and_then(|data| data.get(names::SNAPSHOT_KEY))
+        .ok_or("it holds no snapshot")?;
     let since = |key: &str| {
         let text = map.data.as_ref().and_then(|data| data.get(key)).ok_or(format!("it lacks {key}"))?;
         parse(text).ok_or(format!("{key} is {text:?}, not epoch.sequence"))

@@ -48,9 +48,19 @@ fn the_version_that_comes_next() {
     let same = Some(held(v(3, 7), &["a", "b"]));
     let table: Vec<(&str, Option<Held>, Known, Option<Version>)> = vec![
         ("nothing there", None, Known::default(), Some(v(1, 1))),
-        ("nothing there, but the status remembers", None, Known { status: v(4, 2), ..Known::default() }, Some(v(5, 1))),
+        (
+            "nothing there, but the status remembers",
+            None,
+            Known { status: v(4, 2), ..Known::default() },
+            Some(v(5, 1)),
+        ),
         ("nothing changed", same.clone(), Known::default(), None),
-        ("nothing changed, written by us", same.clone(), Known { written: Some(v(3, 7)), ..Known::default() }, None),
+        (
+            "nothing changed, written by us",
+            same.clone(),
+            Known { written: Some(v(3, 7)), ..Known::default() },
+            None,
+        ),
         (
             "the status is ahead: the ledger was restored",
             same.clone(),
@@ -92,7 +102,8 @@ fn the_version_that_comes_next() {
 #[test]
 fn a_deposed_operator_writes_nothing() {
     let theirs = held(v(4, 1), &["a"]);
-    let refused = next(Some(&theirs), wanted(&["a", "b"]), Known { written: Some(v(3, 7)), ..Known::default() });
+    let refused =
+        next(Some(&theirs), wanted(&["a", "b"]), Known { written: Some(v(3, 7)), ..Known::default() });
     assert!(matches!(refused, Err(Refused::Deposed { ours: 3, .. })), "{refused:?}");
 }
 

@@ -9,7 +9,8 @@ use crate::names;
 /// What applications point at: the addresses of the nodes that are ready.
 #[must_use]
 pub fn ready(cluster: &CacheCluster) -> Service {
-    let spec = ServiceSpec { cluster_ip: Some("None".to_owned()), ports: Some(vec![data()]), ..spec(cluster) };
+    let spec =
+        ServiceSpec { cluster_ip: Some("None".to_owned()), ports: Some(vec![data()]), ..spec(cluster) };
     service(cluster, names::base(cluster), "ready", spec)
 }
 

@@ -35,13 +35,17 @@ impl ClusterService for Node {
     type FetchStream = NoStream<cluster::FetchResponse>;
     type ExchangeStream = NoStream<cluster::ExchangeResponse>;
 
-    async fn apply(&self, request: Request<cluster::ApplyRequest>) -> Result<Response<cluster::ApplyResponse>, Status> {
+    async fn apply(
+        &self,
+        request: Request<cluster::ApplyRequest>,
+    ) -> Result<Response<cluster::ApplyResponse>, Status> {
         let request = request.into_inner();
         if request.expected_node != self.name {
             return Err(Status::failed_precondition("this is another node"));
         }
         self.told.fetch_add(1, Ordering::SeqCst);
-        let snapshot = convert::open(&request.snapshot.unwrap_or_default()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let snapshot = convert::open(&request.snapshot.unwrap_or_default())
+            .map_err(|e| Status::invalid_argument(e.to_string()))?;
         let version = convert::version(snapshot.version.as_ref());
         let mut applied = self.applied.lock();
         let outcome = match version.cmp(&applied) {
@@ -53,7 +57,8 @@ impl ClusterService for Node {
         if outcome == cluster::ApplyOutcome::Adopted {
             *applied = version;
         }
-        let faults = if outcome == cluster::ApplyOutcome::Refused { vec!["too much".to_owned()] } else { vec![] };
+        let faults =
+            if outcome == cluster::ApplyOutcome::Refused { vec!["too much".to_owned()] } else { vec![] };
         Ok(Response::new(cluster::ApplyResponse {
             version: Some(convert::version_to_wire(*applied)),
             ring_hash: 7,
@@ -66,22 +71,37 @@ impl ClusterService for Node {
     async fn fetch(&self, _: Request<cluster::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn peek(&self, _: Request<cluster::PeekRequest>) -> Result<Response<cluster::PeekResponse>, Status> {
+    async fn peek(
+        &self,
+        _: Request<cluster::PeekRequest>,
+    ) -> Result<Response<cluster::PeekResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn purge(&self, _: Request<cluster::PurgeRequest>) -> Result<Response<cluster::PurgeResponse>, Status> {
+    async fn purge(
+        &self,
+        _: Request<cluster::PurgeRequest>,
+    ) -> Result<Response<cluster::PurgeResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn store(&self, _: Request<cluster::StoreRequest>) -> Result<Response<cluster::StoreResponse>, Status> {
+    async fn store(
+        &self,
+        _: Request<cluster::StoreRequest>,
+    ) -> Result<Response<cluster::StoreResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn beat(&self, _: Request<cluster::BeatRequest>) -> Result<Response<cluster::BeatResponse>, Status> {
+    async fn beat(
+        &self,
+        _: Request<cluster::BeatRequest>,
+    ) -> Result<Response<cluster::BeatResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn bar(&self, _: Request<cluster::BarRequest>) -> Result<Response<cluster::BarResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn announce(&self, _: Request<cluster::AnnounceRequest>) -> Result<Response<cluster::AnnounceResponse>, Status> {
+    async fn announce(
+        &self,
+        _: Request<cluster::AnnounceRequest>,
+    ) -> Result<Response<cluster::AnnounceResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn fetch_snapshot(
@@ -90,7 +110,10 @@ impl ClusterService for Node {
     ) -> Result<Response<cluster::FetchSnapshotResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn describe(&self, _: Request<cluster::DescribeRequest>) -> Result<Response<cluster::DescribeResponse>, Status> {
+    async fn describe(
+        &self,
+        _: Request<cluster::DescribeRequest>,
+    ) -> Result<Response<cluster::DescribeResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn hand_off(
@@ -120,7 +143,8 @@ impl Drop for Server {
 
 /// Serves a node until the server is dropped.
 fn serve(node: Arc<Node>, at: SocketAddr) -> (SocketAddr, Server) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
     let listener = std::net::TcpListener::bind(at).expect("a port");
     listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("its address");

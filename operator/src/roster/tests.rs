@@ -147,9 +147,17 @@ async fn a_node_that_is_slow_for_a_moment_keeps_its_keys() {
     assert_eq!(world.sees(&slow), "a=Active b=Active c=Active");
     assert_eq!(world.last.look_again_in, Some(HOLD_DOWN));
     world.after(HOLD_DOWN / 2).sees(&well);
-    assert_eq!(world.after(HOLD_DOWN / 2).sees(&slow), "a=Active b=Active c=Active", "it had recovered meanwhile");
+    assert_eq!(
+        world.after(HOLD_DOWN / 2).sees(&slow),
+        "a=Active b=Active c=Active",
+        "it had recovered meanwhile"
+    );
     assert_eq!(world.after(HOLD_DOWN).sees(&slow), "a=Active b=Active c=Joining");
-    assert_eq!(world.after(HOLD_DOWN).sees(&slow), "a=Active b=Active c=Joining", "it must serve to come back");
+    assert_eq!(
+        world.after(HOLD_DOWN).sees(&slow),
+        "a=Active b=Active c=Joining",
+        "it must serve to come back"
+    );
     assert_eq!(world.sees(&well), "a=Active b=Active c=Active");
 }
 
@@ -186,14 +194,22 @@ async fn most_of_the_ring_does_not_vanish_in_one_step() {
 
     let mut world = World::active(&["a", "b", "c", "d"]);
     world.sees(&[endpoint("a")]);
-    assert_eq!(world.after(GUARD_PATIENCE).sees(&[endpoint("a")]), "a=Active", "a lasting picture is believed");
+    assert_eq!(
+        world.after(GUARD_PATIENCE).sees(&[endpoint("a")]),
+        "a=Active",
+        "a lasting picture is believed"
+    );
 }
 
 #[tokio::test]
 async fn scaling_down_is_no_accident() {
     let mut world = World::active(&["a", "b", "c", "d"]).scaled_to(1);
-    let leaving =
-        [endpoint("a"), endpoint("b").terminating(), endpoint("c").terminating(), endpoint("d").terminating()];
+    let leaving = [
+        endpoint("a"),
+        endpoint("b").terminating(),
+        endpoint("c").terminating(),
+        endpoint("d").terminating(),
+    ];
     assert_eq!(world.sees(&leaving), "a=Active b=Draining c=Draining d=Draining");
     let mut world = World::active(&["a", "b"]).scaled_to(0);
     assert_eq!(world.sees(&[]), "");
@@ -225,4 +241,18 @@ async fn a_restarted_process_is_the_same_member_with_another_boot() {
     world.reports.insert("b-uid".into(), Report { applied, ..Report::default() });
     assert_eq!(world.sees(&[endpoint("a"), endpoint("b")]), "a=Active b=Active");
     assert_eq!(world.members[1].boot, 99);
+}
+
+#[test]
+fn without_a_ledger_whoever_serves_is_taken_to_be_in_the_ring() {
+    let endpoints = [
+        endpoint("a"),
+        endpoint("b").not_serving(),
+        endpoint("c").terminating(),
+        endpoint("d").terminating(),
+        endpoint("d").of_pod("new").at("new:1"),
+    ];
+    let members = recovered(&endpoints, &HashMap::new());
+    let said: Vec<String> = members.iter().map(|m| format!("{}={} {}", m.name, m.state, m.address)).collect();
+    assert_eq!(said, ["a=Active a:8081", "d=Active new:1"]);
 }

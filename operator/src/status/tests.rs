@@ -30,13 +30,15 @@ impl World {
         let spec = serde_json::from_value(json!({"replicas": 3})).expect("a spec");
         let mut cluster = CacheCluster::new("c", spec);
         cluster.metadata.generation = Some(7);
-        let statefulset = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 3}});
+        let statefulset =
+            json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 3}});
         let members: Vec<Member> = names
             .iter()
             .map(|name| Member { pod_uid: (*name).into(), ..Member::active(*name, format!("{name}:8081")) })
             .collect();
         let ring_hash = Ring::new(&members).hash();
-        let report = || Report { applied: Some(Applied { version: V, ring_hash, boot: 1 }), ..Report::default() };
+        let report =
+            || Report { applied: Some(Applied { version: V, ring_hash, boot: 1 }), ..Report::default() };
         World {
             cluster,
             statefulset: serde_json::from_value(statefulset).expect("a StatefulSet"),
@@ -136,18 +138,30 @@ fn when_all_is_well_every_condition_says_so() {
         ]
     );
     assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (3, 3, 3));
-    assert_eq!(status.selector.as_deref(), Some("app.kubernetes.io/name=groupcache,groupcache.dev/cluster=c"));
+    assert_eq!(
+        status.selector.as_deref(),
+        Some("app.kubernetes.io/name=groupcache,groupcache.dev/cluster=c")
+    );
     let membership = status.membership.expect("a membership");
     assert_eq!((membership.epoch, membership.sequence, membership.acknowledged), (2, 4, 3));
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(7)));
 }
 
+type Row = (&'static str, World, &'static [&'static str]);
+
+fn check(table: Vec<Row>) {
+    for (name, world, expected) in table {
+        assert_eq!(world.differs(), expected, "{name}");
+    }
+}
+
 #[test]
-fn one_thing_wrong_turns_the_conditions_that_are_about_it() {
-    let table: Vec<(&str, World, &[&str])> = vec![
+fn a_node_that_does_not_follow_turns_what_is_about_agreement() {
+    check(vec![
         (
             "a node is one version behind in members only",
-            World::well().with(|w| w.report("c-1").applied.as_mut().expect("reached").version = Version::new(2, 3)),
+            World::well()
+                .with(|w| w.report("c-1").applied.as_mut().expect("reached").version = Version::new(2, 3)),
             &["RingConverged=False/NotAcknowledged"],
         ),
         (
@@ -172,7 +186,17 @@ fn one_thing_wrong_turns_the_conditions_that_are_about_it() {
             World::well().with(|w| w.report("c-1").applied.as_mut().expect("reached").ring_hash = 1),
             &["RingConverged=False/RingsDiffer"],
         ),
-        ("the spec is faulty", World::well().with(|w| w.faults = vec!["x".into()]), &["ConfigurationApplied=False/Invalid"]),
+    ]);
+}
+
+#[test]
+fn pods_and_members_that_are_not_as_asked_for_turn_what_is_about_them() {
+    check(vec![
+        (
+            "the spec is faulty",
+            World::well().with(|w| w.faults = vec!["x".into()]),
+            &["ConfigurationApplied=False/Invalid"],
+        ),
         (
             "a node is not ready",
             World::well().with(|w| {
@@ -197,15 +221,35 @@ fn one_thing_wrong_turns_the_conditions_that_are_about_it() {
             }),
             &["Progressing=False/Stalled", "Degraded=True/ImagePullFailed"],
         ),
-        ("pods run an old template", World::well().with(|w| w.outdated = 1), &["Progressing=True/RollingOut"]),
-        ("the StatefulSet is behind", World::well().with(|w| w.statefulset.metadata.generation = Some(2)), &["Progressing=True/Reconciling"]),
-        ("more are wanted", World::well().with(|w| w.cluster.spec.replicas = 5), &["Progressing=True/Scaling"]),
+        (
+            "pods run an old template",
+            World::well().with(|w| w.outdated = 1),
+            &["Progressing=True/RollingOut"],
+        ),
+        (
+            "the StatefulSet is behind",
+            World::well().with(|w| w.statefulset.metadata.generation = Some(2)),
+            &["Progressing=True/Reconciling"],
+        ),
+        (
+            "more are wanted",
+            World::well().with(|w| w.cluster.spec.replicas = 5),
+            &["Progressing=True/Scaling"],
+        ),
+    ]);
+}
+
+#[test]
+fn members_that_come_go_or_are_none_turn_what_is_about_the_ring() {
+    check(vec![
         (
             "a member joins",
             World::well().with(|w| {
                 w.members[2].state = State::Joining;
                 let ring_hash = Ring::new(&w.members).hash();
-                w.reports.values_mut().for_each(|r| r.applied.as_mut().expect("reached").ring_hash = ring_hash);
+                w.reports
+                    .values_mut()
+                    .for_each(|r| r.applied.as_mut().expect("reached").ring_hash = ring_hash);
             }),
             &["RingConverged=False/MembersJoining", "Progressing=True/RingChanging"],
         ),
@@ -220,7 +264,11 @@ fn one_thing_wrong_turns_the_conditions_that_are_about_it() {
                 w.cluster.spec.replicas = 0;
                 (w.pods, w.endpoints, w.members) = Default::default();
             }),
-            &["Available=False/ScaledToZero", "RingConverged=True/ScaledToZero", "ConfigurationApplied=Unknown/NoNodes"],
+            &[
+                "Available=False/ScaledToZero",
+                "RingConverged=True/ScaledToZero",
+                "ConfigurationApplied=Unknown/NoNodes",
+            ],
         ),
         (
             "nothing is there yet",
@@ -232,15 +280,13 @@ fn one_thing_wrong_turns_the_conditions_that_are_about_it() {
                 "ConfigurationApplied=Unknown/NoNodes",
             ],
         ),
-    ];
-    for (name, world, expected) in table {
-        assert_eq!(world.differs(), expected, "{name}");
-    }
+    ]);
 }
 
 #[test]
 fn the_laggard_and_its_reason_are_named() {
-    let behind = |w: &mut World| w.report("c-1").applied.as_mut().expect("reached").version = Version::new(2, 2);
+    let behind =
+        |w: &mut World| w.report("c-1").applied.as_mut().expect("reached").version = Version::new(2, 2);
     assert_eq!(World::well().with(behind).message(RING_CONVERGED), "c-1 has 2.2, not 2.4");
     let gone = |w: &mut World| w.report("c-2").unreachable = Some("connection refused".into());
     assert_eq!(World::well().with(gone).message(RING_CONVERGED), "c-2 cannot be reached: connection refused");
@@ -248,7 +294,10 @@ fn the_laggard_and_its_reason_are_named() {
         w.report("c-0").refusal = Some(Refusal { version: V, faults: vec!["a".into(), "b".into()] });
     };
     assert_eq!(World::well().with(refused).message(CONFIGURATION_APPLIED), "c-0 refuses 2.4: a, b");
-    assert_eq!(World::well().with(behind).with(behind).message(CONFIGURATION_APPLIED), "c-1 has not acknowledged 2.3 yet");
+    assert_eq!(
+        World::well().with(behind).with(behind).message(CONFIGURATION_APPLIED),
+        "c-1 has not acknowledged 2.3 yet"
+    );
 }
 
 #[test]
@@ -275,8 +324,14 @@ fn the_time_of_a_condition_is_that_of_its_last_turn() {
     });
     for condition in later.status().conditions {
         let turned = condition.type_ == PROGRESSING;
-        let held = first.conditions.iter().find(|held| held.type_ == condition.type_).expect("the same conditions");
-        assert_eq!(condition.last_transition_time != held.last_transition_time, turned, "{}", condition.type_);
+        let held =
+            first.conditions.iter().find(|held| held.type_ == condition.type_).expect("the same conditions");
+        assert_eq!(
+            condition.last_transition_time != held.last_transition_time,
+            turned,
+            "{}",
+            condition.type_
+        );
     }
     let unchanged = World::well().with(|w| {
         w.cluster.status = Some(first.clone());
