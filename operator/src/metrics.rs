@@ -152,7 +152,11 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/metrics.md");
         let reference = std::fs::read_to_string(path).expect("docs/operations/metrics.md");
         let mut registry = Registry::default();
-        let _metrics = Metrics::new(&mut registry);
+        let metrics = Metrics::new(&mut registry);
+        // What has labels is there once it was counted.
+        metrics.reconciled(ReconcileResult::Done, 0.1);
+        metrics.pushed(PushResult::Older);
+        metrics.in_force(&Key::new("c").within("n"), groupcache_ring::Version::new(1, 1), 0, 0);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
         let kinds: Vec<Vec<&str>> = text
