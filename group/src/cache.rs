@@ -11,61 +11,82 @@ use crate::value::{Entry, Key};
 
 mod moka;
 
-/// Bytes an entry costs beyond its key and value: the store's nodes, two buffers' headers and the entry itself. Measured; see the test beside the store.
-pub(crate) const ENTRY_OVERHEAD: u64 = 480;
+/// Bytes an entry costs beyond its key and value: the store's nodes, two buffers' headers and the entry itself. Measured, with a little to spare.
+const ENTRY_OVERHEAD: u64 = 448;
 
 /// No entry may take more than one part in so many of its cache: a single value must not push out all others.
 const LARGEST_SHARE: u64 = 8;
 
-/// An entry of at least one part in so many of its cache makes the store tidy up at once: many such between two tidyings would overshoot it.
-const BIG_SHARE: u64 = 256;
+/// Once one part in so many of a cache was removed, its store is tidied: it may hold what was removed in its log until somebody writes again.
+const REMOVED_SHARE: u64 = 256;
+
+/// One part in so many of a cache is left to what its store has evicted and not freed yet.
+const UNFREED_SHARE: u64 = 16;
+
+/// How far over its capacity a cache may be before it refuses: an eighth, and 1 MiB that small ones need. Readers, or threads that are kept from
+/// running, delay what the store frees; no value that comes meanwhile may push the process over its memory.
+const OVERSHOOT_SHARE: u64 = 8;
+const OVERSHOOT_BYTES: u64 = 1 << 20;
+
+/// How often a store is tidied to make room before an entry is refused.
+const TIDY_ROUNDS: usize = 4;
 
 /// A bounded map. Its bound is the sum of [`Held::charge`]; who must go is its own business.
 pub(crate) trait Store: Send + Sync {
     /// The entry of a key, marked as used.
-    fn get(&self, key: &[u8]) -> Option<Arc<Held>>;
+    fn get(&self, key: &[u8]) -> Option<Held>;
     /// Puts an entry in, in place of the key's former one.
-    fn insert(&self, key: Key, held: Arc<Held>);
+    fn insert(&self, key: Key, held: Held);
     /// Takes an entry out. A `get` that starts afterwards does not find it.
-    fn remove(&self, key: &[u8]) -> Option<Arc<Held>>;
+    fn remove(&self, key: &[u8]) -> Option<Held>;
     /// Evicts down to the bound now.
     fn tidy(&self);
 }
 
-/// An entry in a store. While one lives, its bytes are charged.
-#[derive(Debug)]
+/// An entry in a store, or a copy that a store gave out. While one lives, its bytes are charged.
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     entry: Entry,
-    charge: u64,
-    /// Set by who takes it out on purpose; otherwise its end is an eviction.
-    taken: AtomicBool,
-    account: Arc<Account>,
+    charge: Arc<Charge>,
 }
 
 impl Held {
     /// The bytes it is charged with.
     pub(crate) fn charge(&self) -> u64 {
-        self.charge
+        self.charge.bytes
     }
 }
 
-impl Drop for Held {
+/// Bytes on an account, until it is dropped.
+#[derive(Debug)]
+struct Charge {
+    bytes: u64,
+    /// True once the entry is in a store.
+    inserted: AtomicBool,
+    account: Arc<Account>,
+}
+
+impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.bytes.fetch_sub(self.charge, Ordering::Relaxed);
-        self.account.entries.fetch_sub(1, Ordering::Relaxed);
-        if !*self.taken.get_mut() && !self.account.closed.load(Ordering::Relaxed) {
-            self.account.evictions.fetch_add(1, Ordering::Relaxed);
+        self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if *self.inserted.get_mut() {
+            self.account.freed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// What one half holds now.
+/// What one half holds, and what has come and gone.
 #[derive(Debug, Default)]
 struct Account {
     bytes: AtomicU64,
-    entries: AtomicU64,
-    evictions: AtomicU64,
-    closed: AtomicBool,
+    /// Entries that came in.
+    inserted: AtomicU64,
+    /// Entries that were removed or replaced, freed or not.
+    taken: AtomicU64,
+    /// Entries that the store has freed: taken ones and evicted ones.
+    freed: AtomicU64,
+    /// Bytes removed since the store was last tidied.
+    removed: AtomicU64,
 }
 
 /// One of the two caches.
@@ -77,79 +98,89 @@ pub(crate) struct Half {
 
 impl Half {
     fn new(capacity: u64) -> Self {
-        Half { store: Box::new(MokaStore::new(capacity)), capacity, account: Arc::default() }
+        let store = Box::new(MokaStore::new(capacity - capacity / UNFREED_SHARE));
+        Half { store, capacity, account: Arc::default() }
     }
 
     /// The key's entry, expired or not.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Entry> {
-        self.store.get(key).map(|held| held.entry.clone())
+        self.store.get(key).map(|held| held.entry)
     }
 
     /// An entry ready to be kept here: its key and value in buffers of their own, so that no network buffer is pinned by a few bytes of it.
     /// `None` if there is no room for it. To be called outside the fence: it copies, and may tidy up.
-    pub(crate) fn prepare(&self, key: &Key, entry: &Entry) -> Option<(Key, Arc<Held>)> {
-        let charge = charge(key, entry);
-        if charge > self.capacity / LARGEST_SHARE {
+    pub(crate) fn prepare(&self, key: &Key, entry: &Entry) -> Option<(Key, Held)> {
+        let bytes = charge(key.as_bytes(), entry);
+        if bytes > self.capacity / LARGEST_SHARE {
             return None;
         }
-        let after = self.bytes() + charge;
-        if after > self.capacity || charge >= self.capacity / BIG_SHARE {
-            self.store.tidy();
-            if self.bytes() + charge > self.capacity + self.capacity / LARGEST_SHARE {
-                return None;
+        // Charged before anything is copied, so that many at the same moment see each other.
+        self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let charge = Charge { bytes, inserted: AtomicBool::new(false), account: self.account.clone() };
+        self.make_room().then(|| (key.compact(), Held { entry: entry.compact(), charge: Arc::new(charge) }))
+    }
+
+    /// Tidies up until the bytes charged are within bounds; false if that cannot be had now.
+    /// A store left to itself overshoots its bound nearly threefold when many write big values.
+    fn make_room(&self) -> bool {
+        let bound = self.capacity + self.capacity / OVERSHOOT_SHARE + OVERSHOOT_BYTES;
+        for _ in 0..TIDY_ROUNDS {
+            if self.bytes() <= bound {
+                return true;
             }
+            self.store.tidy();
+            // A thread that was stopped while reading holds back what others evicted: let it run.
+            std::thread::yield_now();
         }
-        self.account.bytes.fetch_add(charge, Ordering::Relaxed);
-        self.account.entries.fetch_add(1, Ordering::Relaxed);
-        // Counts as taken until it is in: an entry that the fence refuses was never evicted.
-        let taken = AtomicBool::new(true);
-        let held = Held { entry: entry.compact(), charge, taken, account: self.account.clone() };
-        Some((key.compact(), Arc::new(held)))
+        self.bytes() <= bound
     }
 
     /// Puts a prepared entry in. To be called inside the fence.
-    pub(crate) fn insert(&self, key: Key, held: Arc<Held>) {
-        if let Some(former) = self.store.get(key.as_bytes()) {
-            former.taken.store(true, Ordering::Relaxed);
+    pub(crate) fn insert(&self, key: Key, held: Held) {
+        if self.store.get(key.as_bytes()).is_some() {
+            self.account.taken.fetch_add(1, Ordering::Relaxed);
         }
-        held.taken.store(false, Ordering::Relaxed);
+        held.charge.inserted.store(true, Ordering::Relaxed);
+        self.account.inserted.fetch_add(1, Ordering::Relaxed);
         self.store.insert(key, held);
     }
 
     /// Drops the key's entry. To be called inside the fence.
-    pub(crate) fn remove(&self, key: &[u8]) {
+    fn remove(&self, key: &[u8]) {
         if let Some(held) = self.store.remove(key) {
-            held.taken.store(true, Ordering::Relaxed);
+            self.account.taken.fetch_add(1, Ordering::Relaxed);
+            self.account.removed.fetch_add(charge(key, &held.entry), Ordering::Relaxed);
         }
     }
 
-    /// Tidies up if it is over its bytes. To be called outside the fence, after an insert.
+    /// Tidies up if it is over its bytes, or if much was removed that the store may still hold in its log. To be called outside the fence.
     pub(crate) fn settle(&self) {
-        if self.bytes() > self.capacity {
+        let removed = self.account.removed.load(Ordering::Relaxed);
+        if removed > self.capacity / REMOVED_SHARE || self.bytes() > self.capacity {
+            self.account.removed.store(0, Ordering::Relaxed);
             self.store.tidy();
         }
     }
 
-    /// Bytes charged now.
+    /// Bytes charged now: of entries, and of those that left and that the store has not freed yet.
     pub(crate) fn bytes(&self) -> u64 {
         self.account.bytes.load(Ordering::Relaxed)
     }
 
-    /// Entries held now.
+    /// Entries held now. What was taken may not be freed yet, and what was evicted is not known before; so it may be off by a few for a moment.
     pub(crate) fn entries(&self) -> u64 {
-        self.account.entries.load(Ordering::Relaxed)
+        let (taken, freed) = (read(&self.account.taken), read(&self.account.freed));
+        read(&self.account.inserted).saturating_sub(taken.max(freed))
     }
 
-    /// Entries that left to make room.
+    /// Entries that left to make room, as far as the store has freed them.
     pub(crate) fn evictions(&self) -> u64 {
-        self.account.evictions.load(Ordering::Relaxed)
+        read(&self.account.freed).saturating_sub(read(&self.account.taken))
     }
 }
 
-impl Drop for Half {
-    fn drop(&mut self) {
-        self.account.closed.store(true, Ordering::Relaxed);
-    }
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 /// Both caches of a group.
@@ -175,11 +206,19 @@ impl Cache {
             hot.remove(key);
         }
     }
+
+    /// See [`Half::settle`].
+    pub(crate) fn settle(&self) {
+        self.main.settle();
+        if let Some(hot) = &self.hot {
+            hot.settle();
+        }
+    }
 }
 
 /// What an entry costs.
-pub(crate) fn charge(key: &Key, entry: &Entry) -> u64 {
-    key.as_bytes().len() as u64 + entry.value_bytes() as u64 + ENTRY_OVERHEAD
+fn charge(key: &[u8], entry: &Entry) -> u64 {
+    key.len() as u64 + entry.value_bytes() as u64 + ENTRY_OVERHEAD
 }
 
 #[cfg(test)]

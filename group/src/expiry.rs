@@ -1,4 +1,6 @@
-//! Until when an answer may be used: the shorter of what the group and the loader allow, spread so that keys filled together do not expire together.
+//! Until when an answer may be used: the shorter of what the group and the loader allow.
+//!
+//! Times are spread, so that keys filled together do not expire together.
 
 use std::time::Duration;
 

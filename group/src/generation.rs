@@ -1,4 +1,4 @@
-//! Generations: tell a value loaded before a purge from one loaded after it, under one striped lock.
+//! Generations: tell a value loaded before a purge from one loaded after it, under striped locks.
 //!
 //! The fence, rule **K1**: {is the generation still standing? + insert} and {raise the generation + drop the copies} exclude each other,
 //! because both run inside the same stripe's lock. A check alone leaks: the purge may come between it and the insert.
@@ -207,6 +207,17 @@ mod tests {
         assert!(after.generation >= after.purged);
         assert!(after.in_window);
         assert!(!generations.start(7, now + W).in_window);
+    }
+
+    /// A check or a raise that lets go of the lock before it acts would leave a gap for the other.
+    #[test]
+    fn keeping_and_dropping_happen_inside_the_lock() {
+        let (generations, now) = after_the_first_window();
+        let start = generations.start(7, now);
+        let locked = || generations.stripe(7).is_locked();
+        assert_eq!(generations.if_stands(7, start.generation, locked), Some(true));
+        generations.purge(7, now, W, || assert!(locked()));
+        assert!(!locked());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! One group: the order of a Get and of a Remove, and nothing else.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ahash::RandomState;
 use arc_swap::ArcSwap;
 use groupcache_ring::Version;
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
 use crate::generation::{Generation, Generations};
 use crate::group::load::lost;
+use crate::group::state::State;
 use crate::hot::Requests;
 use crate::loader::{LoadError, Loader};
 use crate::peer::{NoPeers, Peers};
@@ -27,6 +28,7 @@ mod fetch;
 mod load;
 mod remove;
 mod settings;
+mod state;
 
 pub use remove::{NodeFailure, RemoveError};
 pub use settings::Settings;
@@ -93,25 +95,6 @@ type Pilot = flight::Pilot<Flown>;
 enum Part {
     Main,
     Hot,
-}
-
-/// What may change while the group serves, swapped as a whole: a hit reads it once.
-struct State {
-    settings: Arc<Settings>,
-    loader: Arc<dyn Loader>,
-    view: Option<Arc<View>>,
-    cache: Arc<Cache>,
-}
-
-impl State {
-    fn view(&self) -> Option<&View> {
-        self.view.as_deref()
-    }
-
-    /// True if this node may keep and answer copies (K3, G6).
-    fn serves(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.may_keep())
-    }
 }
 
 /// One group at one node. Cheap to share behind an `Arc`.
@@ -200,7 +183,7 @@ impl Group {
     #[must_use]
     pub fn cached(&self, key: &[u8], origin: Origin) -> Option<Answer> {
         let state = self.state.load();
-        let (entry, source) = look(&state.cache, key, origin)?;
+        let (entry, source) = state.look(key, origin)?;
         self.counters.add(match (source, origin) {
             (Source::Hot, _) => Count::HotHits,
             (_, Origin::Peer) => Count::PeerMainHits,
@@ -284,47 +267,8 @@ impl Group {
             self.loads.forget(key, hash);
             self.fetches.forget(key, hash);
         }
+        self.state.load().cache.settle();
         self.counters.add_many(Count::PurgedKeys, keys.len() as u64);
-    }
-
-    /// Puts a view in force. One older than the present one is passed over.
-    ///
-    /// With a view in which this node is Joining or no member it drops what it holds at once (G2).
-    pub fn adopt(&self, view: Arc<View>) {
-        let _change = self.change.lock();
-        let state = self.state.load_full();
-        if state.view().is_some_and(|present| view.version() < present.version()) {
-            return;
-        }
-        let version = view.version();
-        let lapse = !view.may_keep();
-        let cache = if lapse { self.empty_cache(&state, &state.settings) } else { state.cache.clone() };
-        self.state.store(Arc::new(State {
-            settings: state.settings.clone(),
-            loader: state.loader.clone(),
-            view: Some(view),
-            cache,
-        }));
-        if lapse {
-            self.generations.raise_all();
-            self.loads.forget_all();
-            self.fetches.forget_all();
-        }
-        self.adopted.send_replace(version);
-    }
-
-    /// Changes settings and loader while it serves; the name stays. The next Get and the next load see them.
-    ///
-    /// Entries stay, with the expiry they were given, unless the budget changes: the store cannot be resized, and filling a second one from the first
-    /// would hold both budgets at once, so it starts empty.
-    pub fn configure(&self, settings: Settings, loader: Arc<dyn Loader>) {
-        let _change = self.change.lock();
-        let state = self.state.load_full();
-        let budget = |settings: &Settings| (settings.max_bytes, settings.hot_percent);
-        let same = budget(&settings) == budget(&state.settings);
-        let cache = if same { state.cache.clone() } else { self.empty_cache(&state, &settings) };
-        let settings = Arc::new(Settings { name: self.name.clone(), ..settings });
-        self.state.store(Arc::new(State { settings, loader, view: state.view.clone(), cache }));
     }
 
     /// What this group is.
@@ -365,33 +309,12 @@ impl Group {
         }
     }
 
-    /// Both caches, as a client's Get sees them.
-    fn look(&self, key: &[u8]) -> Option<(Entry, Source)> {
-        look(&self.state.load().cache, key, Origin::Client)
-    }
-
-    fn empty_cache(&self, state: &State, settings: &Settings) -> Arc<Cache> {
-        let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
-        self.former_evictions.fetch_add(state.cache.main.evictions() + hot, Ordering::Relaxed);
-        Arc::new(Cache::new(settings.max_bytes, settings.hot_percent))
-    }
-
     /// The answer where no more flights may start.
     fn shed(&self, what: &str) -> GetError {
         self.counters.add(Count::LoadsShed);
         let message = format!("group {}: {MOST_FLIGHTS} {what} are in flight at this node", self.name);
         GetError::Load(LoadError::Overloaded { message: message.into(), retry_after: RETRY_AFTER })
     }
-}
-
-/// The key's entry if it may be used: main first, and hot only for clients (K6).
-fn look(cache: &Cache, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
-    let usable = |entry: &Entry| entry.expires.is_none_or(|at| Instant::now() < at);
-    if let Some(entry) = cache.main.get(key).filter(usable) {
-        return Some((entry, Source::Main));
-    }
-    let hot = cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
-    hot.get(key).filter(usable).map(|entry| (entry, Source::Hot))
 }
 
 fn half(cache: &Cache, part: Part) -> Option<&Half> {

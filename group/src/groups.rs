@@ -100,8 +100,7 @@ impl Groups {
         for group in former.all.values() {
             group.adopt(view.clone());
         }
-        let present =
-            Present { all: former.all.clone(), known: former.known.clone(), view: Some(view) };
+        let present = Present { all: former.all.clone(), known: former.known.clone(), view: Some(view) };
         self.present.store(Arc::new(present));
     }
 
@@ -111,6 +110,3 @@ impl Groups {
         self.present.load().view.clone()
     }
 }
-
-#[cfg(test)]
-mod tests;

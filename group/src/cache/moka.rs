@@ -1,43 +1,51 @@
-//! A store made of moka's `sync` cache, used as a plain bounded map: neither its loading nor its clock nor its "invalidate all".
+//! A store made of moka's `sync` cache, used as a plain bounded map.
+//!
+//! Neither its loading nor its clock nor its "invalidate all" is used: each of them would let a removed value come back.
 //!
 //! The policy is LRU: TinyLFU refuses nearly every new key of a warm cache, which on object traces is worse.
 
-use std::sync::Arc;
-
+use ahash::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::cache::{Held, Store};
 use crate::value::Key;
 
-pub(super) struct MokaStore(Cache<Key, Arc<Held>>);
+/// Epochs that must pass before something evicted is freed, and one more.
+const EPOCHS: usize = 3;
+
+pub(super) struct MokaStore(Cache<Key, Held, RandomState>);
 
 impl MokaStore {
     pub(super) fn new(capacity: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(capacity)
             // Values are limited far below 4 GiB, so that nothing is weighed too light.
-            .weigher(|_, held: &Arc<Held>| u32::try_from(held.charge()).unwrap_or(u32::MAX))
+            .weigher(|_, held: &Held| u32::try_from(held.charge()).unwrap_or(u32::MAX))
             .eviction_policy(EvictionPolicy::lru())
-            .build();
+            .build_with_hasher(RandomState::new());
         MokaStore(cache)
     }
 }
 
 impl Store for MokaStore {
-    fn get(&self, key: &[u8]) -> Option<Arc<Held>> {
+    fn get(&self, key: &[u8]) -> Option<Held> {
         self.0.get(key)
     }
 
-    fn insert(&self, key: Key, held: Arc<Held>) {
+    fn insert(&self, key: Key, held: Held) {
         self.0.insert(key, held);
     }
 
-    fn remove(&self, key: &[u8]) -> Option<Arc<Held>> {
+    fn remove(&self, key: &[u8]) -> Option<Held> {
         self.0.remove(key)
     }
 
     fn tidy(&self) {
         self.0.run_pending_tasks();
+        // What it evicted waits in this thread's bag until nobody can still be reading it: seconds, in a quiet cache.
+        for _ in 0..EPOCHS {
+            crossbeam_epoch::pin().flush();
+        }
     }
 }

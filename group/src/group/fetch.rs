@@ -1,4 +1,4 @@
-//! Another node answers: a fetch from the owner, then from the second owner, and only then a load here.
+//! Another node answers: a fetch from the owner, then from the second owner, only then a load here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::flight::{Boarded, Lost};
 use crate::generation::Start;
 use crate::group::load::lost;
-use crate::group::{Answer, Flown, GetError, Group, Part, Source, State};
+use crate::group::state::State;
+use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Source};
 use crate::peer::{FetchOutcome, FetchRequest, PeerError};
 use crate::stats::Count;
 use crate::value::{Entry, Key};
@@ -54,7 +55,7 @@ impl Group {
 
     async fn fetch(self: Arc<Self>, fetch: Fetch) -> Flown {
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some((entry, source)) = self.look(fetch.key.as_bytes()) {
+        if let Some((entry, source)) = self.state.load().look(fetch.key.as_bytes(), Origin::Client) {
             return Ok(Answer { entry, source, keep: true });
         }
         for (rank, place) in fetch.view.ranked(fetch.key.as_bytes(), OWNERS_ASKED).into_iter().enumerate() {

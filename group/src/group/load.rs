@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::expiry::{NON_OWNER_TTL, expires};
 use crate::flight::Boarded;
 use crate::generation::Start;
-use crate::group::{Answer, Flown, GetError, Group, Part, Pilot, Source, State, is_mine};
+use crate::group::state::State;
+use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Pilot, Source, is_mine};
 use crate::loader::{LoadError, LoadRequest, Loaded, Loader};
 use crate::stats::Count;
 use crate::value::{Entry, Key, Outcome};
@@ -46,10 +47,8 @@ impl Group {
 
     async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot) -> Flown {
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some(entry) = self.state.load().cache.main.get(key.as_bytes())
-            && !entry.is_expired(Instant::now())
-        {
-            return Ok(Answer { entry, source: Source::Main, keep: true });
+        if let Some((entry, source)) = self.state.load().look(key.as_bytes(), Origin::Peer) {
+            return Ok(Answer { entry, source, keep: true });
         }
         let state = self.state.load_full();
         let called = self.call(&*state.loader, &key, hash, &pilot, &state).await;
@@ -79,7 +78,8 @@ impl Group {
         let deadline = Instant::now() + timeout;
         let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
         let late = |_| failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()));
-        let broken = |_| failed(CODE_INTERNAL, format!("{}: the loader panicked; see its log", loader.name()));
+        let broken =
+            |_| failed(CODE_INTERNAL, format!("{}: the loader panicked; see its log", loader.name()));
 
         let turn = AssertUnwindSafe(async { loader.admit(&request).await }).catch_unwind();
         let turn = timeout_at(deadline, turn).await.map_err(late)?.map_err(broken)??;
@@ -134,5 +134,8 @@ pub(super) fn failed(code: i32, message: String) -> LoadError {
 
 /// The failure of a flight that ended without a result.
 pub(super) fn lost(group: &str) -> GetError {
-    GetError::Load(failed(CODE_INTERNAL, format!("group {group}: the call broke off inside this node; try again")))
+    GetError::Load(failed(
+        CODE_INTERNAL,
+        format!("group {group}: the call broke off inside this node; try again"),
+    ))
 }

@@ -1,1 +1,160 @@
-//! Tests of the group file.
+//! Cache and fence against a model: a plain map, and for each result whether its key was purged.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::generation::Start;
+use crate::loader::{FnLoader, Loaded};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Starts(u8),
+    /// The result that started so many steps ago lands.
+    Lands(usize),
+    Purges(u8),
+    PurgesMany,
+    /// A view without this node, then one with it again.
+    Lapses,
+    Waits(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..6u8).prop_map(Step::Starts),
+        4 => (0..8usize).prop_map(Step::Lands),
+        3 => (0..6u8).prop_map(Step::Purges),
+        1 => Just(Step::PurgesMany),
+        1 => Just(Step::Lapses),
+        1 => (0..200u8).prop_map(Step::Waits),
+    ]
+}
+
+struct OnItsWay {
+    key: u8,
+    start: Start,
+    value: u32,
+    /// True once its key was purged: it must not be kept.
+    overtaken: bool,
+}
+
+/// The group, and what it should hold.
+struct Pair {
+    group: Arc<Group>,
+    held: HashMap<u8, u32>,
+    on_their_way: Vec<OnItsWay>,
+    values: u32,
+    views: u64,
+    now: Instant,
+}
+
+fn key(n: u8) -> Key {
+    Key::new(vec![n + 1], 8).unwrap()
+}
+
+fn view(sequence: u64, me: &str) -> Arc<View> {
+    let version = Version::new(2, sequence);
+    let members = vec![groupcache_ring::Member::active("alone", "h:1")];
+    let snapshot = groupcache_ring::Snapshot::new("u", version, version, Vec::new(), members).unwrap();
+    Arc::new(View::new(me, Arc::new(snapshot)))
+}
+
+impl Pair {
+    fn new() -> Self {
+        let loader = Arc::new(FnLoader::new("none", |_| async { Ok(Loaded::not_found()) }));
+        let group = Group::alone(Settings::new("g", 8 << 20), loader);
+        let (held, on_their_way) = (HashMap::new(), Vec::new());
+        Pair { group, held, on_their_way, values: 0, views: 0, now: Instant::now() }
+    }
+
+    fn hash(&self, n: u8) -> u64 {
+        self.group.hasher.hash_one(key(n))
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Starts(n) => {
+                self.values += 1;
+                let start = self.group.generations.start(self.hash(n), self.now);
+                self.on_their_way.push(OnItsWay { key: n, start, value: self.values, overtaken: false });
+            }
+            Step::Lands(at) => self.lands(at),
+            Step::Purges(n) => {
+                self.group.purge(&[key(n)], Duration::from_millis(100));
+                self.held.remove(&n);
+                self.on_their_way.iter_mut().filter(|one| one.key == n).for_each(|one| one.overtaken = true);
+            }
+            Step::PurgesMany => {
+                let others: Vec<_> = (0..200u8).map(|n| Key::new(vec![n, 0], 8).unwrap()).collect();
+                self.group.purge(&others, Duration::from_millis(100));
+            }
+            Step::Lapses => {
+                self.views += 2;
+                self.group.adopt(view(self.views, "stranger"));
+                self.group.adopt(view(self.views + 1, "alone"));
+                self.held.clear();
+                self.on_their_way.iter_mut().for_each(|one| one.overtaken = true);
+            }
+            Step::Waits(ms) => self.now += Duration::from_millis(ms.into()),
+        }
+    }
+
+    fn lands(&mut self, at: usize) {
+        if at >= self.on_their_way.len() {
+            return;
+        }
+        let one = self.on_their_way.remove(at);
+        let outcome = Outcome::Value(one.value.to_le_bytes().to_vec().into());
+        let entry = Entry { outcome, loaded: self.now, expires: None, source_version: None };
+        let hash = self.hash(one.key);
+        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation);
+        assert_eq!(kept, !one.overtaken);
+        if kept {
+            self.held.insert(one.key, one.value);
+        }
+    }
+
+    fn check(&self) {
+        for n in 0..6 {
+            let found =
+                self.group.cached(key(n).as_bytes(), Origin::Client).map(|answer| answer.entry.outcome);
+            let should = self.held.get(&n).map(|value| Outcome::Value(value.to_le_bytes().to_vec().into()));
+            assert_eq!(found, should, "key {n}");
+        }
+        assert_eq!(self.group.sizes().main_entries, self.held.len() as u64);
+    }
+}
+
+/// Between a Get's look into the cache and its boarding, the flight before it may land.
+#[tokio::test(start_paused = true)]
+async fn a_flight_looks_again_before_it_loads_or_fetches() {
+    let loader = Arc::new(FnLoader::new("none", |_| async { unreachable!("it is here already") }));
+    let group = Group::alone(Settings::new("g", 8 << 20), loader);
+    let key = key(0);
+    let hash = group.hasher.hash_one(&key);
+    let start = group.generations.start(hash, Instant::now());
+    let entry =
+        Entry { outcome: Outcome::NotFound, loaded: Instant::now(), expires: None, source_version: None };
+    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation));
+    let state = group.state.load_full();
+    let soon = Instant::now() + Duration::from_secs(1);
+    let load = group.board_load(&key, hash, start, &state).unwrap();
+    assert_eq!(load.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
+    let view = group.view().unwrap();
+    let fetch = group.board_fetch(&key, hash, start, state, view).unwrap();
+    assert_eq!(fetch.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_cache_holds_what_was_not_purged_since_it_started(steps in prop::collection::vec(step(), 1..120)) {
+        let mut pair = Pair::new();
+        for step in &steps {
+            pair.apply(step);
+            pair.check();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What may change while a group serves: its view, settings and loader, and with them its caches.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use crate::cache::{Cache, Half};
+use crate::group::{Group, Origin, Settings, Source};
+use crate::loader::Loader;
+use crate::value::Entry;
+use crate::view::View;
+
+/// What may change while the group serves, swapped as a whole: a hit reads it once.
+pub(super) struct State {
+    pub(super) settings: Arc<Settings>,
+    pub(super) loader: Arc<dyn Loader>,
+    pub(super) view: Option<Arc<View>>,
+    pub(super) cache: Arc<Cache>,
+}
+
+impl State {
+    pub(super) fn view(&self) -> Option<&View> {
+        self.view.as_deref()
+    }
+
+    /// True if this node may keep and answer copies (K3, G6).
+    pub(super) fn serves(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.may_keep())
+    }
+
+    /// The key's entry if it may be used: main first, and hot only for clients (K6).
+    pub(super) fn look(&self, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
+        let usable = |entry: &Entry| entry.expires.is_none_or(|at| Instant::now() < at);
+        if let Some(entry) = self.cache.main.get(key).filter(usable) {
+            return Some((entry, Source::Main));
+        }
+        let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
+        hot.get(key).filter(usable).map(|entry| (entry, Source::Hot))
+    }
+}
+
+impl Group {
+    /// Puts a view in force. One older than the present one is passed over.
+    ///
+    /// With a view in which this node is Joining or no member it drops what it holds at once (G2).
+    pub fn adopt(&self, view: Arc<View>) {
+        let _change = self.change.lock();
+        let state = self.state.load_full();
+        if state.view().is_some_and(|present| view.version() < present.version()) {
+            return;
+        }
+        let version = view.version();
+        let lapse = !view.may_keep();
+        let cache = if lapse { self.empty_cache(&state, &state.settings) } else { state.cache.clone() };
+        self.state.store(Arc::new(State {
+            settings: state.settings.clone(),
+            loader: state.loader.clone(),
+            view: Some(view),
+            cache,
+        }));
+        if lapse {
+            self.generations.raise_all();
+            self.loads.forget_all();
+            self.fetches.forget_all();
+        }
+        self.adopted.send_replace(version);
+    }
+
+    /// Changes settings and loader while it serves; the name stays. The next Get and the next load see them.
+    ///
+    /// Entries stay, with the expiry they were given, unless the budget changes: the store cannot be resized, and filling a second one from the first
+    /// would hold both budgets at once, so it starts empty.
+    pub fn configure(&self, settings: Settings, loader: Arc<dyn Loader>) {
+        let _change = self.change.lock();
+        let state = self.state.load_full();
+        let budget = |settings: &Settings| (settings.max_bytes, settings.hot_percent);
+        let same = budget(&settings) == budget(&state.settings);
+        let cache = if same { state.cache.clone() } else { self.empty_cache(&state, &settings) };
+        let settings = Arc::new(Settings { name: self.name.clone(), ..settings });
+        self.state.store(Arc::new(State { settings, loader, view: state.view.clone(), cache }));
+    }
+
+    fn empty_cache(&self, state: &State, settings: &Settings) -> Arc<Cache> {
+        let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
+        self.former_evictions.fetch_add(state.cache.main.evictions() + hot, Ordering::Relaxed);
+        Arc::new(Cache::new(settings.max_bytes, settings.hot_percent))
+    }
+}

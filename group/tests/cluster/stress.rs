@@ -1,0 +1,113 @@
+//! The checker, on real threads: readers at every node must never see what a writer removed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant as Clock};
+
+use groupcache_group::group::Settings;
+use groupcache_group::value::Key;
+
+use crate::network::{Cluster, key, settings, shake};
+use crate::source::counter;
+
+const NODES: usize = 3;
+const KEYS: usize = 48;
+const WRITERS: usize = 2;
+const READERS: usize = 8;
+const RUN: Duration = Duration::from_secs(3);
+
+struct Run {
+    cluster: Cluster,
+    keys: Vec<Key>,
+    /// What the last Remove that succeeded promises.
+    floors: Vec<AtomicU64>,
+    over: AtomicBool,
+    removes: AtomicU64,
+    failed_removes: AtomicU64,
+    reads: AtomicU64,
+    stale: AtomicU64,
+}
+
+async fn write(run: Arc<Run>) {
+    while !run.over.load(Ordering::Relaxed) {
+        let at = rand::random_range(0..KEYS);
+        let counter = run.cluster.source.bump(&run.keys[at]);
+        match run.cluster.remove(rand::random_range(0..NODES), &run.keys[at]).await {
+            Ok(()) => {
+                run.floors[at].fetch_max(counter, Ordering::SeqCst);
+                run.removes.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                run.failed_removes.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..3))).await;
+    }
+}
+
+async fn read(run: Arc<Run>) {
+    while !run.over.load(Ordering::Relaxed) {
+        // Some keys are read far more often than others.
+        let at = rand::random_range(0..KEYS).min(rand::random_range(0..KEYS));
+        let floor = run.floors[at].load(Ordering::SeqCst);
+        let answer = run.cluster.get(rand::random_range(0..NODES), &run.keys[at]).await.unwrap();
+        if counter(&answer) < floor {
+            run.stale.fetch_add(1, Ordering::Relaxed);
+        }
+        run.reads.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_reader_ever_sees_what_was_removed() {
+    // Short windows, so that hot copies are kept and dropped many times.
+    let settings = Settings { purge_timeout: Duration::from_millis(25), ..settings() };
+    let cluster = Cluster::just_born(NODES, &settings);
+    cluster.network.shaky.store(true, Ordering::Relaxed);
+    cluster.source.shaky.store(true, Ordering::Relaxed);
+    let run = Arc::new(Run {
+        cluster,
+        keys: (0..KEYS).map(|n| key(&format!("key-{n}"))).collect(),
+        floors: (0..KEYS).map(|_| AtomicU64::new(0)).collect(),
+        over: AtomicBool::new(false),
+        removes: AtomicU64::new(0),
+        failed_removes: AtomicU64::new(0),
+        reads: AtomicU64::new(0),
+        stale: AtomicU64::new(0),
+    });
+    let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(write(run.clone()))).collect();
+    let readers: Vec<_> = (0..READERS).map(|_| tokio::spawn(read(run.clone()))).collect();
+    let begun = Clock::now();
+    while begun.elapsed() < RUN {
+        shake().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    run.over.store(true, Ordering::Relaxed);
+    for task in writers.into_iter().chain(readers) {
+        task.await.unwrap();
+    }
+    judge(&run);
+}
+
+fn judge(run: &Run) {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let sum = |of: fn(&groupcache_group::stats::Stats) -> u64| {
+        (0..NODES).map(|at| of(&run.cluster.group(at).stats())).sum::<u64>()
+    };
+    let (removes, failed) = (read(&run.removes), read(&run.failed_removes));
+    println!(
+        "{} reads, {} stale; {removes} Removes, {failed} failed; {} loads; hits: {} main, {} hot; {} joined, {} fenced",
+        read(&run.reads),
+        read(&run.stale),
+        run.cluster.source.loads(),
+        sum(|s| s.main_hits),
+        sum(|s| s.hot_hits),
+        sum(|s| s.joined),
+        sum(|s| s.fenced),
+    );
+    assert_eq!(read(&run.stale), 0);
+    // The run must have been one in which there was something to get wrong.
+    assert!(removes > 4 * failed && removes > 50, "{removes} Removes, {failed} failed");
+    assert!(sum(|s| s.hot_hits) > 100 && sum(|s| s.fenced) > 10 && sum(|s| s.joined) > 10);
+}
