@@ -1,1 +1,22 @@
-//! Real binaries, real Kubernetes: the scenarios.
+//! Real binaries, real Kubernetes: what the scenarios under `tests/` are told with.
+//!
+//! The scenarios use the system as its users do: through kubectl, `groupcachectl` and HTTP. They take everything about their
+//! world (programs, images, kubeconfig) from variables that begin with `GROUPCACHE_E2E_`; `cargo xtask test process` and
+//! `cargo xtask test kubernetes` set them. Nothing here waits for time to pass: [`wait`] waits for a state.
+
+pub mod cachecluster;
+pub mod diagnostics;
+pub mod forward;
+pub mod http;
+pub mod kubectl;
+pub mod load;
+pub mod loader;
+pub mod namespace;
+pub mod node;
+pub mod operator;
+pub mod page;
+pub mod program;
+pub mod scenario;
+pub mod settings;
+pub mod spawned;
+pub mod wait;

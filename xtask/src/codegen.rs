@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use protox::prost::Message;
+
+use crate::tools::host;
 
 /// The contracts, relative to `proto/proto`.
 const FILES: &[&str] = &[
@@ -18,7 +20,7 @@ const FILES: &[&str] = &[
 
 /// Generates, or with `check` compares. Errors if the protos do not parse, or if `check` finds a difference.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let proto = workspace_root().join("proto");
+    let proto = host::workspace().join("proto");
     let fresh = tempfile::tempdir().context("making a scratch folder")?;
     generate(&proto.join("proto"), fresh.path())?;
     let committed = proto.join("src/generated");
@@ -84,8 +86,4 @@ fn compare(fresh: &BTreeMap<String, Vec<u8>>, committed: &BTreeMap<String, Vec<u
         "stale in proto/src/generated: {}; run `cargo xtask codegen` and commit the result",
         stale.join(", ")
     )
-}
-
-fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

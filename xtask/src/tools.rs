@@ -1,8 +1,10 @@
 //! What the commands need on this machine, and how what is missing gets there.
 
 pub(crate) mod apt;
+pub(crate) mod cargo;
 pub(crate) mod go;
 pub(crate) mod host;
+pub(crate) mod interrupt;
 pub(crate) mod run;
 
 use std::path::PathBuf;

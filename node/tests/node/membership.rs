@@ -8,6 +8,7 @@ use groupcache_proto::cluster::{
 use groupcache_proto::cluster::{Caller, FetchSnapshotRequest};
 use groupcache_proto::convert;
 use groupcache_ring::{Member, Version};
+use prost::Message;
 use tonic::Code;
 
 use crate::support::{Cluster, Source, apply, cluster_client, config, snapshot, start, users, value};
@@ -120,6 +121,25 @@ async fn a_restarted_node_serves_from_the_snapshot_it_kept() {
     let empty = start(config).await;
     assert_eq!(empty.membership().version(), Version::PROVISIONAL);
     assert!(!empty.readiness().is_ready());
+}
+
+#[tokio::test]
+async fn a_new_node_serves_from_the_ledger_although_nobody_pushes() {
+    let source = Source::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = folder.path().join("snapshot");
+    let config = Config { ledger: Some(ledger.clone()), ..config("a") };
+    let empty = start(config.clone()).await;
+    assert!(!empty.readiness().is_ready(), "there is no ledger yet");
+    let written = snapshot(Version::new(3, 4), only(&empty), users(source.address));
+    std::fs::write(&ledger, convert::unsigned(&written).encode_to_vec()).unwrap();
+    empty.kill().await;
+
+    let node = start(config).await;
+
+    node.readiness().ready().await;
+    assert_eq!(node.membership().version(), Version::new(3, 4));
+    assert_eq!(value(&node, "k").await, "k");
 }
 
 #[tokio::test]

@@ -1,0 +1,192 @@
+//! A `CacheCluster` as a scenario asks for it, and what its status says.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::kubectl::Kubectl;
+use crate::wait::{self, Seen};
+
+/// The name of every scenario's cluster; each scenario has its own namespace.
+pub const NAME: &str = "quickstart";
+/// The label that all children of a cluster carry.
+pub const LABEL: &str = "groupcache.dev/cluster";
+/// Pods start within seconds; a loaded machine takes longer.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How many nodes.
+    pub replicas: u32,
+    /// How long a node that was told to stop goes on serving.
+    pub drain_seconds: u32,
+    /// Names of groups with their ttl in seconds; all of them load from `loader`.
+    pub groups: Vec<(&'static str, u32)>,
+    /// Where the loader of every group is.
+    pub loader: String,
+}
+
+impl Wanted {
+    /// Three nodes and the group `unicode`, as the quickstart has them.
+    #[must_use]
+    pub fn three(loader: String) -> Self {
+        Self { replicas: 3, drain_seconds: 35, groups: vec![("unicode", 3600)], loader }
+    }
+
+    /// The object in YAML.
+    #[must_use]
+    pub fn yaml(&self) -> String {
+        let mut groups = String::new();
+        for (name, ttl) in &self.groups {
+            // Writing to a string cannot fail.
+            writeln!(groups, "    - {{name: {name}, maxBytes: 16Mi, ttlSeconds: {ttl}, loaderName: names}}")
+                .ok();
+        }
+        format!(
+            "apiVersion: groupcache.dev/v1alpha1\nkind: CacheCluster\nmetadata: {{name: {NAME}}}\nspec:\n  \
+             replicas: {}\n  drainSeconds: {}\n  resources: {{limits: {{memory: 128Mi}}, requests: {{cpu: 50m, memory: 64Mi}}}}\n  \
+             loaders:\n    - {{name: names, grpc: {{target: \"{}\"}}}}\n  groups:\n{groups}",
+            self.replicas, self.drain_seconds, self.loader
+        )
+    }
+}
+
+/// A cluster that was applied.
+#[derive(Debug)]
+pub struct CacheCluster<'a> {
+    kubectl: &'a Kubectl,
+}
+
+impl<'a> CacheCluster<'a> {
+    /// Applies a cluster and waits until it is available and its ring has converged.
+    ///
+    /// # Errors
+    /// When that does not happen.
+    pub fn up(kubectl: &'a Kubectl, wanted: &Wanted) -> Result<Self> {
+        kubectl.apply(&wanted.yaml())?;
+        let cluster = Self::found(kubectl);
+        cluster.wait_converged(wanted.replicas)?;
+        Ok(cluster)
+    }
+
+    /// The cluster that somebody has applied.
+    #[must_use]
+    pub fn found(kubectl: &'a Kubectl) -> Self {
+        Self { kubectl }
+    }
+
+    /// Applies a changed cluster; does not wait.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn change(&self, wanted: &Wanted) -> Result<()> {
+        self.kubectl.apply(&wanted.yaml())
+    }
+
+    /// What applications point at.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("dns:///{NAME}.{}:8080", self.kubectl.namespace())
+    }
+
+    /// Waits until the status says of the newest spec that so many nodes serve and all agree on the ring.
+    ///
+    /// # Errors
+    /// With the status that was seen last.
+    pub fn wait_converged(&self, nodes: u32) -> Result<()> {
+        let reached = |cc: &Value| {
+            let count = |pointer: &str| cc.pointer(pointer).and_then(Value::as_u64) == Some(u64::from(nodes));
+            cc["status"]["observedGeneration"] == cc["metadata"]["generation"]
+                && ["Available", "RingConverged"].iter().all(|condition| condition_holds(cc, condition))
+                && count("/status/readyReplicas")
+                && count("/status/replicas")
+                && count("/status/membership/active")
+        };
+        let what = format!("{nodes} nodes, available, ring converged");
+        self.kubectl.wait(("cc", NAME), &what, LIMIT, reached, |cc| cc["status"].to_string()).map(drop)
+    }
+
+    /// The pods: name, uid and how often they were restarted; by name.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn pods(&self) -> Result<Vec<Pod>> {
+        let pods = self.kubectl.list("pods", &format!("{LABEL}={NAME}"))?;
+        let mut pods: Vec<Pod> = pods.iter().map(Pod::of).collect::<Result<_>>()?;
+        pods.sort();
+        Ok(pods)
+    }
+
+    /// Waits until there is a ready pod of this name with another uid than before.
+    ///
+    /// # Errors
+    /// With the pods that were seen last.
+    pub fn wait_replaced(&self, old: &Pod) -> Result<Pod> {
+        wait::until(&format!("a ready pod in place of {}", old.name), LIMIT, || {
+            let pods = self.pods()?;
+            let new = pods.iter().find(|pod| pod.name == old.name && pod.uid != old.uid && pod.ready);
+            Ok(new.map_or_else(|| Seen::NotYet(format!("{pods:?}")), |pod| Seen::Reached(pod.clone())))
+        })
+    }
+}
+
+/// One pod of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pod {
+    /// Such as `quickstart-0`.
+    pub name: String,
+    /// Another one after a replacement.
+    pub uid: String,
+    /// How often its container was started anew.
+    pub restarts: u64,
+    /// Whether it is ready.
+    pub ready: bool,
+}
+
+impl Pod {
+    fn of(pod: &Value) -> Result<Self> {
+        let text = |pointer: &str| {
+            let value = pod.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned);
+            value.with_context(|| format!("a pod without {pointer}"))
+        };
+        Ok(Self {
+            name: text("/metadata/name")?,
+            uid: text("/metadata/uid")?,
+            restarts: pod
+                .pointer("/status/containerStatuses/0/restartCount")
+                .and_then(Value::as_u64)
+                .unwrap_or(0),
+            ready: condition_holds(pod, "Ready"),
+        })
+    }
+}
+
+/// Whether a condition of an object is `True`.
+#[must_use]
+pub fn condition_holds(object: &Value, kind: &str) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == kind && condition["status"] == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_condition_holds_only_when_it_is_true() {
+        let object = json!({"status": {"conditions": [
+            {"type": "Available", "status": "True"}, {"type": "RingConverged", "status": "False"}]}});
+
+        assert!(condition_holds(&object, "Available"));
+        assert!(!condition_holds(&object, "RingConverged"));
+        assert!(!condition_holds(&json!({}), "Available"));
+    }
+}

@@ -1,0 +1,11 @@
+//! What the system promises, each promise a scenario on a real Kubernetes: `cargo xtask test kubernetes`.
+
+mod bad_input;
+mod deletion;
+mod herd;
+mod live_configuration;
+mod node_killed;
+mod operator_down;
+mod own_loader;
+mod refused_objects;
+mod scale;

@@ -1,0 +1,77 @@
+//! Objects that cannot work are refused at once, and the message names the field and the rule.
+
+use anyhow::{Result, ensure};
+use groupcache_e2e::namespace::scenario;
+
+/// A bad object: what is wrong with it, the object, and words that the user must be told.
+struct Bad {
+    what: &'static str,
+    name: &'static str,
+    spec: &'static str,
+    told: &'static [&'static str],
+}
+
+const LOADER: &str = "{name: names, grpc: {target: \"names:9000\"}}";
+
+const BAD: &[Bad] = &[
+    Bad {
+        what: "a budget of nothing",
+        name: "bad",
+        spec: "groups: [{name: g, maxBytes: \"0\", loaderName: names}], loaders: [LOADER]",
+        told: &["maxBytes", "must be greater than 0"],
+    },
+    Bad {
+        what: "a loader that is not there",
+        name: "bad",
+        spec: "groups: [{name: g, maxBytes: 16Mi, loaderName: other}], loaders: [LOADER]",
+        told: &["loaderName", "must name an entry of loaders"],
+    },
+    Bad {
+        what: "a group twice",
+        name: "bad",
+        spec: "groups: [{name: g, maxBytes: 16Mi, loaderName: names}, {name: g, maxBytes: 8Mi, loaderName: names}], loaders: [LOADER]",
+        told: &["spec.groups[1]", "Duplicate value"],
+    },
+    Bad {
+        what: "a loader of two kinds",
+        name: "bad",
+        spec: "groups: [], loaders: [{name: names, grpc: {target: \"names:9000\"}, http: {url: \"http://names/{key}\"}}]",
+        told: &["spec.loaders[0]", "exactly one of grpc and http"],
+    },
+    Bad {
+        what: "a name that leaves no room for its pods' names",
+        name: "a-name-of-more-than-forty-characters-is-too-long",
+        spec: "groups: [], loaders: []",
+        told: &["metadata.name", "at most 40 characters"],
+    },
+    Bad {
+        what: "budgets above the memory limit",
+        name: "bad",
+        spec: "groups: [{name: g, maxBytes: 1Gi, loaderName: names}], loaders: [LOADER]",
+        told: &["spec.groups", "must not be greater than memory.cachePercent"],
+    },
+];
+
+/// Turned red by: a validation rule that is left out of the CRD, or one whose message does not name its field.
+#[test]
+fn objects_that_cannot_work_are_refused_with_the_field_and_the_rule() {
+    scenario("refused_objects", |kubectl| -> Result<String> {
+        for bad in BAD {
+            let spec = bad.spec.replace("LOADER", LOADER);
+            let yaml = format!(
+                "apiVersion: groupcache.dev/v1alpha1\nkind: CacheCluster\nmetadata: {{name: {}}}\n\
+                 spec: {{resources: {{limits: {{memory: 128Mi}}}}, {spec}}}\n",
+                bad.name
+            );
+            let told = kubectl.refused(&yaml)?;
+            for words in bad.told {
+                ensure!(told.contains(words), "{}: the message does not say {words:?}: {told}", bad.what);
+            }
+        }
+        Ok(format!(
+            "{} of {} bad objects refused, each message names the field and the rule",
+            BAD.len(),
+            BAD.len()
+        ))
+    });
+}

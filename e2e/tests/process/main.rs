@@ -1,0 +1,7 @@
+//! What the system promises, each promise a scenario with real programs on loopback: `cargo xtask test process`.
+
+mod drain;
+mod garbage;
+mod herd;
+mod own_loader;
+mod owner_killed;

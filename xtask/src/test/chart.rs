@@ -1,0 +1,100 @@
+//! The Helm chart: it renders for every kind of user, the API server takes that, and bad values are refused.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::install;
+use crate::test::world::World;
+use crate::tools::run;
+
+/// Where pretended installs go, and where their operator looks.
+const NAMESPACES: [&str; 2] = ["chart-test", "chart-test-team"];
+
+/// What users of the chart set.
+const RENDERED: &[(&str, &[&str])] = &[
+    ("as it is", &[]),
+    ("two operators", &["replicas=2"]),
+    ("one namespace only", &["watch.namespace=chart-test-team"]),
+    ("the CRD is somebody else's", &["crds.enabled=false"]),
+    ("the CRD goes with the release", &["crds.keep=false"]),
+    (
+        "an account of one's own",
+        &["serviceAccount.create=false", "serviceAccount.name=mine", "rbac.create=false"],
+    ),
+    ("no aggregated roles", &["rbac.aggregate=false"]),
+    ("another name", &["fullnameOverride=cache-operator"]),
+    (
+        "images by digest",
+        &["image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+    ),
+    ("places and secrets", &["nodeSelector.disk=fast", "imagePullSecrets[0].name=pull", "log.format=text"]),
+];
+
+/// What the schema must refuse, and a word of the message.
+const REFUSED: &[(&str, &str)] = &[
+    ("replicas=none", "replicas"),
+    ("replicas=6", "replicas"),
+    ("replcas=2", "replcas"),
+    ("image.pullPolicy=Sometimes", "pullPolicy"),
+    ("image.digest=abc", "digest"),
+    ("log.format=xml", "format"),
+];
+
+/// Checks the chart.
+///
+/// # Errors
+/// Names the values with which it fails.
+pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
+    let progress = world.progress;
+    let cluster = world.cluster()?;
+    progress.step("helm lint --strict", || {
+        run::output(cluster.helm().args(["lint", "--strict"]).arg(install::chart()))
+    })?;
+    make_namespaces(cluster)?;
+    for (what, values) in RENDERED {
+        progress.step(&format!("rendered and taken by the API server: {what}"), || {
+            let objects = template(cluster, values)?;
+            dry_run(cluster, &objects).with_context(|| format!("values: {}", values.join(",")))
+        })?;
+    }
+    for (value, told) in REFUSED {
+        progress.step(&format!("refused: {value}"), || {
+            let Err(error) = template(cluster, &[value]) else { bail!("accepted: {value}") };
+            let text = format!("{error:#}");
+            if text.contains(told) { Ok(()) } else { bail!("the message does not say {told:?}: {text}") }
+        })?;
+    }
+    Ok(())
+}
+
+fn template(cluster: &Cluster, values: &[&str]) -> Result<String> {
+    let mut helm = cluster.helm();
+    helm.args(["template", install::RELEASE]).arg(install::chart()).args(["--namespace", NAMESPACES[0]]);
+    for value in values {
+        helm.args(["--set", value]);
+    }
+    run::output(&mut helm)
+}
+
+/// The API server checks every field of every object and keeps none.
+fn dry_run(cluster: &Cluster, objects: &str) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), objects)?;
+    let mut kubectl = cluster.kubectl();
+    kubectl.args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename"]);
+    run::output(kubectl.arg(file.path())).map(drop)
+}
+
+/// A pretended object needs its namespace to be there.
+fn make_namespaces(cluster: &Cluster) -> Result<()> {
+    for name in NAMESPACES {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), namespace.to_string())?;
+        run::output(cluster.kubectl().args(["apply", "--filename"]).arg(file.path()))?;
+    }
+    Ok(())
+}

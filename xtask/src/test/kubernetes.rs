@@ -1,0 +1,78 @@
+//! The scenarios of `e2e/tests/kubernetes` on a real Kubernetes, with the operator installed as a user installs it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::Cluster;
+use crate::images::python;
+use crate::install;
+use crate::test::world::World;
+use crate::tools::cargo;
+
+/// Runs the scenarios; each says in one line what it saw.
+///
+/// # Errors
+/// When one fails; what was there when it failed is in the folder that is named.
+pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
+    let progress = world.progress;
+    let only = world.only.clone();
+    let logs = world.logs("kubernetes")?;
+    let programs = world.programs()?;
+    let (cluster, images) = world.cluster_with_images()?;
+    let python = python::load(cluster, progress)?;
+    install::operator(cluster.helm(), &images.operator, &images.node, progress)
+        .inspect_err(|_| operators_state(cluster, &logs))
+        .with_context(|| format!("the operator's state is in {}", logs.display()))?;
+    let kubectl = cluster.kubectl();
+    let mut command = cargo::command();
+    command.args([
+        "test",
+        "--package",
+        "groupcache-e2e",
+        "--features",
+        "kubernetes",
+        "--test",
+        "kubernetes",
+        "--locked",
+    ]);
+    // One after the other: a scenario may take the operator away from the others, and each measures.
+    command.args(["--", "--nocapture", "--test-threads", "1"]).args(&only);
+    let images = [("LOADER", &images.unicode_loader), ("CTL", &images.ctl), ("PYTHON", &python)];
+    for (name, image) in images {
+        command.env(format!("GROUPCACHE_E2E_{name}_IMAGE"), image.to_string());
+    }
+    command
+        .env("GROUPCACHE_E2E_KUBECTL", kubectl.get_program())
+        .env("GROUPCACHE_E2E_KUBECONFIG", cluster.kubeconfig())
+        .env(
+            "GROUPCACHE_E2E_GROUPCACHECTL",
+            programs.get("groupcachectl").context("groupcachectl was built")?,
+        )
+        .env("GROUPCACHE_E2E_OPERATOR_NAMESPACE", install::NAMESPACE)
+        .env("GROUPCACHE_E2E_OPERATOR_DEPLOYMENT", install::RELEASE)
+        .env("GROUPCACHE_E2E_LOGS", &logs);
+    let told = format!(
+        "what was there is in {}, the cluster's own logs in {}",
+        logs.display(),
+        cluster.logs().display()
+    );
+    world.run(&mut command).context(told)
+}
+
+/// For a reader of a failed install; nothing to do if even this fails.
+fn operators_state(cluster: &Cluster, logs: &Path) {
+    for (file, arguments) in [
+        ("operator-pods.txt", ["describe", "pods"].as_slice()),
+        (
+            "operator.log",
+            &["logs", "--selector", "app.kubernetes.io/name=groupcache-operator", "--tail=5000"],
+        ),
+    ] {
+        let said = cluster.kubectl().args(["--namespace", install::NAMESPACE]).args(arguments).output();
+        if let Ok(said) = said {
+            fs::write(logs.join(file), [said.stdout, said.stderr].concat()).ok();
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The tiers that need nothing but cargo: unit tests, and the documentation.
+
+use anyhow::Result;
+
+use crate::test::world::World;
+use crate::tools::cargo;
+
+/// Every test that needs no world around it.
+///
+/// # Errors
+/// When one fails.
+pub(crate) fn unit(world: &mut World<'_>) -> Result<()> {
+    // Benchmarks and examples are compiled by the lints; documentation's examples run in their own tier.
+    world.run(cargo::command().args(["test", "--workspace", "--locked", "--lib", "--bins", "--tests"]))
+}
+
+/// The documentation builds without a warning, and its examples work.
+///
+/// # Errors
+/// When a link in it leads nowhere, or an example does not do what it shows.
+pub(crate) fn docs(world: &mut World<'_>) -> Result<()> {
+    let mut rustdoc = cargo::command();
+    rustdoc.args(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    world.run(rustdoc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    world.run(cargo::command().args(["test", "--workspace", "--locked", "--doc"]))
+}
