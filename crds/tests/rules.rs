@@ -115,3 +115,19 @@ fn the_largest_sums_do_not_run_over() {
     let said = refusals(&[("/spec/groups", json!(many)), ("/spec/memory", json!({"cachePercent": 10}))]);
     assert!(said.len() == 1 && said[0].contains("together must not be greater"), "{said:#?}");
 }
+
+#[test]
+fn the_object_in_the_charts_notes_is_taken() {
+    let notes = include_str!("../../charts/groupcache-operator/templates/NOTES.txt");
+    let pasted = notes
+        .split("<<'EOF'\n")
+        .nth(1)
+        .and_then(|rest| rest.split("  EOF").next())
+        .expect("an object to paste");
+    let (before, after) = pasted.split_once("{{").expect("the namespace is a template");
+    let after = after.split_once("}}").expect("its end").1;
+    let object: Value = serde_yaml::from_str(&format!("{before}shop{after}")).expect("YAML");
+    let said = cel::Validator::new().validate(&schema(), &object, None);
+    assert!(said.is_ok(), "{said:?}");
+    serde_json::from_value::<groupcache_crds::CacheCluster>(object).expect("every field is known");
+}

@@ -151,8 +151,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// Takes the flight out of the table if it is still the key's.
     fn strike(&self, flight: &Arc<Flight<T>>) {
         let mut shard = self.lock(flight);
-        let own = shard.get(&flight.key).is_some_and(|present| Arc::ptr_eq(present, flight));
-        let struck = if own { shard.remove(&flight.key) } else { None };
+        let struck = flight.strike_from(&mut shard);
         drop(shard);
         drop(struck);
     }
@@ -170,6 +169,12 @@ impl<T> Flight<T> {
             sent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
+    }
+
+    /// Takes the flight out of its shard if it is still the key's. What comes back is dropped outside the shard's lock.
+    fn strike_from(self: &Arc<Self>, shard: &mut HashMap<Key, Arc<Self>>) -> Option<Arc<Self>> {
+        let own = shard.get(&self.key).is_some_and(|present| Arc::ptr_eq(present, self));
+        if own { shard.remove(&self.key) } else { None }
     }
 }
 
@@ -228,17 +233,16 @@ impl<T: Clone + Send + Sync + 'static> Waiter<T> {
 
 impl<T: Clone + Send + Sync + 'static> Drop for Waiter<T> {
     fn drop(&mut self) {
-        let shard = self.flights.lock(&self.flight);
+        let mut shard = self.flights.lock(&self.flight);
         let last = self.flight.waiters.fetch_sub(1, Ordering::Relaxed) == 1;
         let stop = last && !self.flight.sent.load(Ordering::Relaxed);
         self.flight.stopped.fetch_or(stop, Ordering::Relaxed);
+        // Struck under the same lock, not by the task's end, which may take a moment: nobody may join a flight that is being stopped.
+        let struck = if stop { self.flight.strike_from(&mut shard) } else { None };
         drop(shard);
-        if stop {
-            // Struck here and not only by the task's end, which may take a moment: nobody may join a flight that is being stopped.
-            self.flights.strike(&self.flight);
-            if let Some(task) = self.flight.task.get() {
-                task.abort();
-            }
+        drop(struck);
+        if let Some(task) = self.flight.task.get().filter(|_| stop) {
+            task.abort();
         }
     }
 }

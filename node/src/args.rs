@@ -64,15 +64,15 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Membership")]
     pub snapshot_dir: Option<PathBuf>,
 
-    /// A file with the operator's newest snapshot, read at the start: a new pod serves although no operator is there to push.
-    #[arg(long, value_name = "FILE", conflicts_with = "members", help_heading = "Membership")]
+    /// The ledger's snapshot, mounted as a file: a new node starts with it while the operator is away.
+    #[arg(long, value_name = "FILE", help_heading = "Membership")]
     pub ledger: Option<PathBuf>,
 
     /// A fixed list of members, this one included; nobody pushes then.
     #[arg(
         long,
         value_name = "NAME=HOST:PORT,...",
-        conflicts_with = "snapshot_dir",
+        conflicts_with_all = ["snapshot_dir", "ledger"],
         help_heading = "Membership"
     )]
     pub members: Option<String>,

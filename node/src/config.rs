@@ -38,7 +38,7 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Where the newest snapshot is kept; `None`: nowhere.
     pub snapshot_dir: Option<PathBuf>,
-    /// A snapshot that somebody else keeps, read when the node starts; `None`: there is none.
+    /// Where somebody else puts a snapshot to start with; `None`: nowhere.
     pub ledger: Option<PathBuf>,
     /// A membership that nobody pushes.
     pub fixed: Option<SignedSnapshot>,

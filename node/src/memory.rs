@@ -62,7 +62,7 @@ impl Memory {
         };
         Memory {
             limit,
-            groups: limit / 100 * u64::from(groups_percent.min(100)),
+            groups: percent_of(limit, groups_percent),
             in_flight: limit / IN_FLIGHT_PART,
             origin,
         }
@@ -183,9 +183,21 @@ fn machine() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// To the byte, as the rule of the CacheCluster reckons: what passes there must fit here.
+fn percent_of(limit: u64, percent: u32) -> u64 {
+    let share = u128::from(limit) * u128::from(percent.min(100)) / 100;
+    u64::try_from(share).unwrap_or(limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_exact_to_the_byte() {
+        assert_eq!(percent_of(256 << 20, 75), 192 << 20);
+        assert_eq!(percent_of(u64::MAX, 100), u64::MAX);
+    }
 
     #[test]
     fn bytes_are_read_with_and_without_a_unit() {

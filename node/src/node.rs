@@ -1,7 +1,6 @@
 //! The node: builds, joins and stops everything. The only file that knows all adapters.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::control::NodeControl;
 use crate::loader::Loaders;
-use crate::membership::file::{self, SnapshotFile};
+use crate::membership::file::SnapshotFile;
 use crate::membership::{Identity, Install, Membership, Outcome};
 use crate::memory::InFlightBytes;
 use crate::metrics::Metrics;
@@ -240,32 +239,21 @@ fn first_snapshot(
         }
         return Ok(());
     }
-    let kept = config.snapshot_dir.as_ref().map(SnapshotFile::new);
-    let own = kept.as_ref().map(SnapshotFile::path);
-    // Of both the newer holds: the ledger is as old as the pod, what the node kept may be older or newer.
-    for path in own.iter().chain(&config.ledger) {
-        start_with(path, membership);
-    }
-    if membership.in_force().is_none() {
-        tracing::info!("no snapshot is kept here: waiting for a push");
-    }
-    if let Some(kept) = kept {
+    // Both, not the first that is there: the newer of the two wins, and a push beats either.
+    if let Some(folder) = &config.snapshot_dir {
+        let kept = SnapshotFile::kept_in(folder);
+        kept.offer_to(membership);
         background.spawn(kept.follow(membership.subscribe()));
     }
-    Ok(())
-}
-
-fn start_with(path: &Path, membership: &Membership) {
-    match file::read(path) {
-        Ok(Some(signed)) => {
-            tracing::info!(file = %path.display(), "a snapshot was kept here");
-            if let Outcome::Refused(faults) = membership.offer(signed) {
-                tracing::warn!(file = %path.display(), faults = faults.join("; "), "the snapshot kept here is refused");
-            }
-        }
-        Ok(None) => {}
-        Err(error) => tracing::warn!(file = %path.display(), %error, "the snapshot kept here is of no use"),
+    if let Some(path) = &config.ledger {
+        let ledger = SnapshotFile::mounted_at(path);
+        ledger.offer_to(membership);
+        background.spawn(ledger.offer_until_in_force(Arc::clone(membership)));
     }
+    if membership.in_force().is_none() {
+        tracing::info!("nothing to start with: waiting to be told the membership");
+    }
+    Ok(())
 }
 
 /// Ready means: has a membership that contains this node, and is not leaving by it.

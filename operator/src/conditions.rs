@@ -102,3 +102,30 @@ impl Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The page that people read has every reason of this file and of the pods' problems, and none that is gone.
+    #[test]
+    fn the_reference_names_every_reason() {
+        let read = |path: &str| {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            std::fs::read_to_string(path).expect("a file of this repository")
+        };
+        let page = read("../docs/operations/conditions.md");
+        let reasons: Vec<String> = [read("src/conditions.rs"), read("src/pods.rs")]
+            .iter()
+            .flat_map(|source| source.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| line.trim_start().starts_with("pub const") && line.contains(": &str = \""))
+            .filter_map(|line| line.split('"').nth(1).map(str::to_owned))
+            .collect();
+        assert!(reasons.len() > 25, "{reasons:?}");
+        for reason in &reasons {
+            assert!(page.contains(reason.as_str()), "docs/operations/conditions.md lacks {reason}");
+        }
+        for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| condition")) {
+            let reason = row.split('|').nth(3).map(str::trim).unwrap_or_default();
+            assert!(reasons.iter().any(|known| known == reason), "{reason} is no reason of ours");
+        }
+    }
+}

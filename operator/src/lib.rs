@@ -5,7 +5,8 @@
 //! * [`observe`] reads what there is; [`endpoints`] and [`pods`] make facts of it.
 //! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so, unless it [`applied`] that before.
 //! * [`roster`] says who the members are, [`ledger`] which version that is; [`push`] tells the nodes, [`report`] keeps answers.
-//! * [`roll`] replaces pods one at a time; [`status`], [`conditions`] and [`events`] tell the user.
+//! * [`roll`] chooses pods to replace, one at a time, and [`evict`] does it; [`status`], [`conditions`] and [`events`] tell the user.
+//! * [`context`] is what all of it is handed and what is remembered between two looks.
 //! * [`lease`] says who may write; [`operator`] wires all of it; [`names`], [`args`] and [`metrics`] are the words.
 //!
 //! It is never on the path of a Get: nodes that it does not reach go on with the last membership. It holds no cache, and it
@@ -16,8 +17,10 @@ pub mod apply;
 pub mod args;
 pub mod conditions;
 pub mod configuration;
+pub mod context;
 pub mod endpoints;
 pub mod events;
+pub mod evict;
 pub mod lease;
 pub mod ledger;
 pub mod metrics;

@@ -142,3 +142,33 @@ impl Metrics {
 fn of(key: &Key) -> OfCluster {
     OfCluster { namespace: key.namespace.clone().unwrap_or_default(), cluster: key.name.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_names_every_metric() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/metrics.md");
+        let reference = std::fs::read_to_string(path).expect("docs/operations/metrics.md");
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        // What has labels is there once it was counted.
+        metrics.reconciled(ReconcileResult::Done, 0.1);
+        metrics.pushed(PushResult::Older);
+        metrics.in_force(&Key::new("c").within("n"), groupcache_ring::Version::new(1, 1), 0, 0);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        let kinds: Vec<Vec<&str>> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .map(|line| line.split(' ').collect())
+            .collect();
+        assert!(kinds.len() >= 9, "{text}");
+        for kind in kinds {
+            let total = if kind[1] == "counter" { "_total" } else { "" };
+            let row = format!("| `{}{total}` | {} |", kind[0], kind[1]);
+            assert!(reference.contains(&row), "docs/operations/metrics.md lacks the row {row}");
+        }
+    }
+}

@@ -23,6 +23,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "groupcache-operator";
 /// Set it to any new text to roll the pods.
 pub const RESTARTED_AT: &str = "groupcache.dev/restartedAt";
+/// Key of the ledger under which the serialized signed snapshot stands; nodes have it mounted as a file of this name.
+pub const SNAPSHOT_KEY: &str = "snapshot";
 
 /// Port for applications.
 pub const DATA_PORT: i32 = 8080;
@@ -54,9 +56,6 @@ pub fn balanced(cluster: &CacheCluster) -> String {
 pub fn ledger(cluster: &CacheCluster) -> String {
     format!("{}-ledger", cluster.name_any())
 }
-
-/// The key of the ledger's ConfigMap that holds the serialized signed snapshot; nodes read it as a file of this name.
-pub const SNAPSHOT_KEY: &str = "snapshot";
 
 /// What selects a cluster's pods. Never changed: a StatefulSet's selector cannot be.
 #[must_use]

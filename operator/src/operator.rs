@@ -34,12 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::applied;
 use crate::args::Args;
+use crate::context::{Context, Error};
 use crate::lease::Elector;
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::names;
 use crate::plan::Defaults;
 use crate::push::{Key, MAX_WAKES, Push};
-use crate::reconcile::{Context, Error, reconcile};
+use crate::reconcile::reconcile;
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(200);

@@ -7,88 +7,26 @@ use groupcache_crds::CacheCluster;
 use groupcache_ring::{State, Version};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::api::{EvictParams, Preconditions};
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client, ResourceExt};
-use parking_lot::Mutex;
-use thiserror::Error;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::applied::{Applied, Children};
+use crate::applied::Applied;
 use crate::configuration::configuration;
-use crate::ledger::settle::Settling;
+use crate::context::{Context, Error, Memory};
 use crate::ledger::{self, Held, Known, Refused, Wanted, store};
-use crate::metrics::Metrics;
 use crate::observe::{Observed, observe, version_in};
-use crate::plan::{self, Defaults};
-use crate::pods::PodFacts;
-use crate::push::{Key, Published, Push, Target};
+use crate::plan;
+use crate::push::{Published, Target};
 use crate::report::{self, Report};
 use crate::roll::Rollout;
-use crate::roster::{Holds, Roster, Sight, recovered, roster};
+use crate::roster::{Roster, Sight, recovered, roster};
 use crate::status::{Facts, status};
-use crate::{apply, events};
+use crate::{apply, events, evict};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-/// Pause before a second look after another writer was faster.
-const AFTER_CONFLICT: Duration = Duration::from_millis(200);
-
-/// What every reconcile needs.
-pub struct Context {
-    /// The API server.
-    pub client: Client,
-    /// What plans need.
-    pub defaults: Defaults,
-    /// The nodes.
-    pub push: Push,
-    /// Where events go.
-    pub recorder: Recorder,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Cancelled when this process may no longer write.
-    pub deposed: CancellationToken,
-    /// The children as the watches see them.
-    pub children: Children,
-    /// What is remembered between two looks.
-    pub memory: Mutex<HashMap<Key, Memory>>,
-}
-
-/// What is remembered of one cluster between two looks.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    cluster_uid: String,
-    applied: Applied,
-    written: Option<Version>,
-    holds: Holds,
-    settling: Settling,
-}
-
-/// Why a reconcile did not end.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The API server refused or did not answer.
-    #[error("the API server: {0}")]
-    Api(#[from] kube::Error),
-    /// Another operator has taken over, or the membership is faulty.
-    #[error(transparent)]
-    Ledger(#[from] Refused),
-    /// This process may no longer write.
-    #[error("this operator no longer leads")]
-    Deposed,
-}
-
-impl Error {
-    /// True if another writer was faster; nothing is wrong then.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Error::Api(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists())
-    }
-}
 
 /// Brings one cluster a step nearer to its spec.
 ///
@@ -139,7 +77,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     if apply::status(&context.client, cluster, &told).await? {
         events::tell_turns(&context.recorder, cluster, &told.conditions).await;
     }
-    roll(cluster, context, &rollout).await?;
+    evict::next(cluster, context, &rollout).await?;
 
     let look_again = [roster.look_again_in, settles_in].into_iter().flatten().min();
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
@@ -230,45 +168,6 @@ async fn advance(
     Ok((roster, in_force, settles_in))
 }
 
-/// Evicts the pod that is next in a rollout, if any.
-async fn roll(cluster: &CacheCluster, context: &Context, rollout: &Rollout<'_>) -> Result<(), Error> {
-    let Some(pod) = rollout.next() else { return Ok(()) };
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
-    let mut params = EvictParams::default();
-    // Another pod of that name must not be hit.
-    params.delete_options.get_or_insert_default().preconditions =
-        Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
-    match pods.evict(&pod.name, &params).await {
-        Ok(_) => {
-            context.metrics.evicted();
-            let note = format!("{} runs the pod template before and is replaced", pod.name);
-            tracing::info!(cluster = %cluster.name_any(), pod = %pod.name, "evicted for the rollout");
-            let evicted = Event {
-                type_: EventType::Normal,
-                reason: "PodEvicted".to_owned(),
-                note: Some(note),
-                action: "RollOut".to_owned(),
-                secondary: Some(reference(cluster, pod)),
-            };
-            events::tell(&context.recorder, cluster, &evicted).await;
-            Ok(())
-        }
-        // A disruption budget says not now (429), or the pod is gone already: the next look sees what is left to do.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn reference(cluster: &CacheCluster, pod: &PodFacts) -> ObjectReference {
-    ObjectReference {
-        kind: Some("Pod".to_owned()),
-        namespace: cluster.namespace(),
-        name: Some(pod.name.clone()),
-        uid: Some(pod.uid.clone()),
-        ..ObjectReference::default()
-    }
-}
-
 fn at_rest(held: &Held, reports: &HashMap<String, Report>) -> bool {
     let snapshot = &held.snapshot;
     let everyone = snapshot.members().iter().all(|member| {
@@ -296,34 +195,4 @@ fn targets(observed: &Observed) -> Vec<Target> {
         address: endpoint.address.clone(),
     };
     observed.endpoints.iter().map(target).collect()
-}
-
-impl Context {
-    fn recall(&self, key: &Key, cluster: &CacheCluster) -> Memory {
-        let uid = cluster.uid().unwrap_or_default();
-        let memory = self.memory.lock().get(key).cloned().unwrap_or_default();
-        // A cluster made anew under an old name has no past.
-        if memory.cluster_uid == uid { memory } else { Memory { cluster_uid: uid, ..Memory::default() } }
-    }
-
-    fn remember(&self, key: &Key, memory: Memory) {
-        self.memory.lock().insert(key.clone(), memory);
-    }
-
-    /// The cluster is gone: so are its tasks, its series and what was remembered.
-    pub fn forget(&self, key: &Key) {
-        self.push.forget(key);
-        self.metrics.forget(key);
-        self.memory.lock().remove(key);
-    }
-
-    /// How long to wait after an error.
-    #[must_use]
-    pub fn pause_after(&self, error: &Error, failures: u32) -> Duration {
-        if error.is_conflict() {
-            return AFTER_CONFLICT;
-        }
-        let pause = Duration::from_millis(500) * 2_u32.pow(failures.min(7));
-        pause.mul_f64(rand::random_range(0.75..=1.25))
-    }
 }

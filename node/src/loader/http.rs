@@ -7,12 +7,12 @@ use futures::future::BoxFuture;
 use groupcache_group::loader::{LoadError, LoadRequest, Loaded, Loader};
 use groupcache_group::value::Outcome;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderMap, USER_AGENT};
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::causes::causes;
@@ -32,6 +32,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a refusal's text is passed on.
 const SNIPPET_BYTES: usize = 256;
+
+/// Who asks.
+const AGENT: &str = concat!("groupcache-node/", env!("CARGO_PKG_VERSION"));
 
 /// Loads through HTTP.
 #[derive(Debug)]
@@ -69,12 +72,12 @@ impl HttpLoader {
         let fail = |code, what: String| failed(&self.name, code, what);
         let url = self.template.of(&request.group, &request.key);
         let url = url.map_err(|error| fail(UNKNOWN, format!("the key does not fit into a URL: {error}")))?;
-        let request = Request::get(url)
-            .header(CACHE_CONTROL, "no-cache")
-            .header(USER_AGENT, concat!("groupcache-node/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|error| fail(UNKNOWN, error.to_string()))?;
-        let answer = self.client.request(request).await.map_err(|error| fail(UNAVAILABLE, causes(&error)))?;
+        let answer = match self.send(&url).await {
+            // As every HTTP client does for a GET: the server may have closed an unused connection just as it was taken up again.
+            Err(error) if closed_unanswered(&error) => self.send(&url).await,
+            answer => answer,
+        };
+        let answer = answer.map_err(|error| fail(UNAVAILABLE, causes(&error)))?;
 
         let (head, body) = answer.into_parts();
         let ttl = ttl(&head.headers);
@@ -93,6 +96,14 @@ impl HttpLoader {
             StatusCode::NOT_FOUND => Ok(Loaded { outcome: Outcome::NotFound, ttl, version: None }),
             status => Err(fail(code(status), format!("it answered {status}: {}", snippet(body).await))),
         }
+    }
+
+    async fn send(&self, url: &Uri) -> Result<Response<Incoming>, Error> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = url.clone();
+        request.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        self.client.request(request).await
     }
 
     /// Reads a value, never more than the bound, and only once there is memory for it.
@@ -139,6 +150,12 @@ fn https(tcp: HttpConnector) -> HttpsConnector<HttpConnector> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp)
+}
+
+/// True if the connection was closed before a byte of the answer came.
+fn closed_unanswered(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
+    cause.is_some_and(|cause| cause.is_incomplete_message() || cause.is_canceled())
 }
 
 /// For how long the source says its answer may be kept; zero: not at all.

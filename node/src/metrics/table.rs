@@ -167,4 +167,25 @@ mod tests {
                 .contains("groupcache_load_duration_seconds{group,outcome}\n    histogram in seconds: Time")
         );
     }
+
+    #[test]
+    fn the_reference_says_the_same() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/metrics.md");
+        let reference = std::fs::read_to_string(path).expect("docs/operations/metrics.md");
+        let told: Vec<&str> = reference
+            .lines()
+            .filter(|line| line.starts_with("| `groupcache_") && !line.contains("_operator_"))
+            .collect();
+        let rows: Vec<String> = METRICS.iter().map(row).collect();
+        assert!(
+            told == rows,
+            "the table of nodes in docs/operations/metrics.md should be:\n{}",
+            rows.join("\n")
+        );
+    }
+
+    fn row(metric: &Metric) -> String {
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        format!("| `{}` | {kind} | {} | {} |", metric.name, metric.labels.join(", "), metric.help)
+    }
 }

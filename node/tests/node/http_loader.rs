@@ -37,7 +37,11 @@ async fn web() -> Web {
                 let head = String::from_utf8(head).unwrap();
                 let target = head.split(' ').nth(1).unwrap().to_owned();
                 seen.lock().push(head);
-                let _ = stream.write_all(&answer(&target)).await;
+                // Said on every answer, because the connection ends with it.
+                let answer = answer(&target);
+                let at = answer.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+                let said = [&answer[..at], b"connection: close\r\n", &answer[at..]].concat();
+                let _ = stream.write_all(&said).await;
             });
         }
     });
@@ -105,6 +109,34 @@ async fn each_answer_means_what_it_says() {
     // no-store is answered and not kept; the other is kept.
     assert_eq!(web.heads.lock().len() - before, 3);
     assert!(web.heads.lock().iter().all(|head| head.to_lowercase().contains("cache-control: no-cache")));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_meanwhile_is_no_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/{{key}}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        for answers in [true, false] {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(first.read_u8().await.unwrap());
+            }
+            if answers {
+                first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+        drop(first);
+        let (mut second, _) = listener.accept().await.unwrap();
+        second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nagain").await.unwrap();
+        second
+    });
+    let cluster = Cluster::start(1, group(&url)).await;
+    let mut client = client(&cluster.nodes[0]).await;
+    client.get(get("one")).await.unwrap();
+    let answer = client.get(get("two")).await.unwrap().into_inner();
+    assert_eq!(crate::support::text(&answer), "again");
+    server.await.unwrap();
 }
 
 #[test]

@@ -9,8 +9,9 @@ use groupcache_crds::CacheCluster;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint,
+    Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -21,8 +22,8 @@ use crate::names;
 
 /// Where a node keeps the last membership it applied.
 const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
-/// Where a node finds the ledger as it was when its pod started: a pod that is replaced while no operator is there serves from it.
-const LEDGER_DIR: &str = "/etc/groupcache/ledger";
+/// Where the ledger is mounted: what a pod starts with that is made while no operator is there to tell it.
+const LEDGER_DIR: &str = "/var/run/groupcache/ledger";
 /// Room for it: a membership is below 100 kB.
 const SNAPSHOT_ROOM: &str = "16Mi";
 /// Seconds between the end of the drain and the kill: connections close over 5 s, what is under way ends.
@@ -87,7 +88,12 @@ fn volumes(cluster: &CacheCluster) -> Vec<Volume> {
     };
     let ledger = ConfigMapVolumeSource {
         name: names::ledger(cluster),
-        // The first pods are there before the first ledger.
+        items: Some(vec![KeyToPath {
+            key: names::SNAPSHOT_KEY.to_owned(),
+            path: names::SNAPSHOT_KEY.to_owned(),
+            mode: None,
+        }]),
+        // The first pods start before there is one.
         optional: Some(true),
         ..ConfigMapVolumeSource::default()
     };
@@ -95,10 +101,6 @@ fn volumes(cluster: &CacheCluster) -> Vec<Volume> {
         Volume { name: "snapshot".to_owned(), empty_dir: Some(kept), ..Volume::default() },
         Volume { name: "ledger".to_owned(), config_map: Some(ledger), ..Volume::default() },
     ]
-}
-
-fn mount(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
 fn container(cluster: &CacheCluster, image: &str) -> Container {
@@ -128,7 +130,19 @@ fn container(cluster: &CacheCluster, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![mount("snapshot", SNAPSHOT_DIR), mount("ledger", LEDGER_DIR)]),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                name: "snapshot".to_owned(),
+                mount_path: SNAPSHOT_DIR.to_owned(),
+                ..VolumeMount::default()
+            },
+            VolumeMount {
+                name: "ledger".to_owned(),
+                mount_path: LEDGER_DIR.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            },
+        ]),
         ..Container::default()
     }
 }
