@@ -60,12 +60,7 @@ impl Memory {
                 (None, None) => (FALLBACK_BYTES, Origin::Guess),
             },
         };
-        Memory {
-            limit,
-            groups: percent_of(limit, groups_percent),
-            in_flight: limit / IN_FLIGHT_PART,
-            origin,
-        }
+        Memory { limit, groups: percent_of(limit, groups_percent), in_flight: limit / IN_FLIGHT_PART, origin }
     }
 }
 

@@ -22,6 +22,8 @@ const CHECKS: [&str; 3] = ["bans", "licenses", "sources"];
 /// When cargo-deny cannot be built, or finds a fault; it prints each with the tree that shows how it came.
 pub(crate) fn run(progress: &Progress) -> Result<()> {
     let program = ensure(progress)?;
+    // Crates of other systems are judged too, and a build for this one has not downloaded them.
+    run::output(cargo::command().args(["fetch", "--locked"]))?;
     let mut command = Command::new(program);
     command
         .current_dir(host::workspace())
