@@ -38,8 +38,9 @@ use crate::context::{Context, Error};
 use crate::lease::Elector;
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::names;
+use crate::names::Key;
 use crate::plan::Defaults;
-use crate::push::{Key, MAX_WAKES, Push};
+use crate::push::{MAX_WAKES, Push};
 use crate::reconcile::reconcile;
 
 /// Changes within this time are looked at together.

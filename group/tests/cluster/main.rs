@@ -6,5 +6,6 @@ mod hits;
 mod membership;
 mod network;
 mod removes;
+mod shake;
 mod source;
 mod stress;

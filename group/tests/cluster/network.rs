@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::shake::shake;
 use crate::source::Source;
 
 pub(crate) const GROUP: &str = "g";
@@ -235,14 +236,5 @@ impl Cluster {
     /// A Get with a deadline of its own.
     pub(crate) async fn get_by(&self, at: usize, key: &Key, deadline: Instant) -> Result<Answer, GetError> {
         self.group(at).get(key.clone(), Origin::Client, deadline).await
-    }
-}
-
-/// A pause of a random length, mostly none.
-pub(crate) async fn shake() {
-    match rand::random_range(0..20) {
-        0 => tokio::time::sleep(Duration::from_millis(rand::random_range(1..5))).await,
-        1..8 => tokio::task::yield_now().await,
-        _ => {}
     }
 }

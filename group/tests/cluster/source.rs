@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::network::shake;
+use crate::shake::shake;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mood {

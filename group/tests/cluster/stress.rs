@@ -7,7 +7,8 @@ use std::time::{Duration, Instant as Clock};
 use groupcache_group::group::Settings;
 use groupcache_group::value::Key;
 
-use crate::network::{Cluster, key, settings, shake};
+use crate::network::{Cluster, key, settings};
+use crate::shake::shake;
 use crate::source::counter;
 
 const NODES: usize = 3;

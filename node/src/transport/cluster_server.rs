@@ -1,4 +1,6 @@
-//! The cluster port: what other nodes and the operator ask of this node. An application never reaches it, so it alone believes who says it is a peer.
+//! The cluster port: what other nodes and the operator ask of this node. An application never reaches it.
+//!
+//! So it alone believes who says it is a peer.
 
 use std::pin::Pin;
 use std::sync::Arc;

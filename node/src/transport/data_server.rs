@@ -86,7 +86,7 @@ impl CacheService for DataServer {
     ) -> Result<Response<wire::RemoveResponse>, Status> {
         let deadline = deadline_of(request.metadata());
         let wire::RemoveRequest { group, key, source_version } = request.into_inner();
-        versionless(source_version).map_err(|error| status(&error))?;
+        calls::versionless(source_version).map_err(|error| status(&error))?;
         match self.calls.remove(&group, vec![key], deadline).await {
             Ok(()) => Ok(Response::new(wire::RemoveResponse {})),
             Err(error) => Err(status(&error)),
@@ -124,11 +124,6 @@ impl CacheService for DataServer {
         let answers = stream::answers(self.calls.clone(), request.into_inner());
         Ok(Response::new(Box::pin(answers)))
     }
-}
-
-/// A Remove that states a version of the source asks for more than this release keeps; taken silently it would be a promise not held.
-pub(crate) fn versionless(source_version: Option<u64>) -> Result<(), CallError> {
-    source_version.map_or(Ok(()), |_| Err(CallError::NotServed("Remove with a source_version")))
 }
 
 #[cfg(test)]

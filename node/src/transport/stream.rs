@@ -7,7 +7,6 @@ use groupcache_proto::cache::{self as wire, stream_request::Call, stream_respons
 use tonic::{Status, Streaming};
 
 use crate::transport::calls::{self, CallError, Calls};
-use crate::transport::data_server::versionless;
 use crate::transport::wire::{failure, get_response, key_result};
 
 /// Calls of one stream under way; the next is read when one of them has been answered.
@@ -43,7 +42,7 @@ async fn answer(calls: Calls, request: wire::StreamRequest) -> wire::StreamRespo
                 })
             })
         }
-        Some(Call::Remove(remove)) => match versionless(remove.source_version) {
+        Some(Call::Remove(remove)) => match calls::versionless(remove.source_version) {
             Ok(()) => {
                 let removed = calls.remove(&remove.group, vec![remove.key], deadline).await;
                 removed.map(|()| Answer::Remove(wire::RemoveResponse {}))
