@@ -1,6 +1,6 @@
 //! The rule by which a snapshot is adopted: only a newer and sound one; what was in force stays otherwise.
 //!
-//! [`file`] keeps the newest on disk, so that a restarted process is back in the ring before anybody pushes.
+//! [`mod@file`] keeps the newest on disk, so that a restarted process is back in the ring before anybody pushes.
 
 use std::fmt;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use cargo_metadata::MetadataCommand;
 use crate::cluster::Cluster;
 use crate::images::archive::{self, Archive, Content, ImageRef};
 use crate::progress::Progress;
+use crate::tools::cargo;
 use crate::tools::host;
 use crate::tools::run;
 
@@ -121,9 +122,8 @@ pub(crate) fn check_size(archive: &Archive, limit: usize) -> Result<()> {
 /// When this is not Linux or cargo fails.
 pub(crate) fn programs(recipes: &[Recipe], progress: &Progress) -> Result<BTreeMap<&'static str, PathBuf>> {
     let target = linux_target()?;
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo::command();
     command
-        .current_dir(host::workspace())
         .args(["build", "--release", "--locked", "--target", &target])
         .env("RUSTFLAGS", static_flags(&env::var("RUSTFLAGS").unwrap_or_default()))
         // It would win over RUSTFLAGS.
