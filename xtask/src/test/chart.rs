@@ -84,7 +84,15 @@ fn dry_run(cluster: &Cluster, objects: &str) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), objects)?;
     let mut kubectl = cluster.kubectl();
-    kubectl.args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename"]);
+    // A release that is installed already (`--keep`) owns the same fields: this is only a pretence.
+    kubectl.args([
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--force-conflicts",
+        "--validate=strict",
+        "--filename",
+    ]);
     run::output(kubectl.arg(file.path())).map(drop)
 }
 
