@@ -9,7 +9,7 @@ pub(crate) mod run;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::progress::Progress;
 use crate::tools::apt::Package;
@@ -39,13 +39,45 @@ const CLUSTER_PACKAGES: &[Package] = &[
     Package { name: "procps", probe: "sysctl", why: "lets the nodes forward packets" },
 ];
 
+/// What tests run beside our own programs.
+const TEST_PACKAGES: &[Package] = &[
+    Package { name: "python3", probe: "python3", why: "runs the loader of docs/your-own-loader.md" },
+    Package { name: "curl", probe: "curl", why: "runs the commands that the pages show" },
+    Package { name: "procps", probe: "kill", why: "sends signals to programs under test" },
+];
+
+const PROMTOOL: Package = Package {
+    name: "prometheus",
+    probe: "promtool",
+    why: "brings promtool, which judges the nodes' metrics",
+};
+
+/// Makes sure that the programs of others that tests start are here.
+///
+/// # Errors
+/// When one is missing and cannot be installed.
+pub(crate) fn ensure_test_tools(progress: &Progress) -> Result<()> {
+    apt::ensure(TEST_PACKAGES, progress).map(drop)
+}
+
+/// Makes sure that promtool is here, which judges metrics as Prometheus does.
+///
+/// # Errors
+/// When it is missing and cannot be installed.
+pub(crate) fn ensure_promtool(progress: &Progress) -> Result<()> {
+    let installed = apt::ensure(&[PROMTOOL], progress)?;
+    // Only the program beside it is wanted.
+    let services: &[&str] = if installed.is_empty() { &[] } else { &["prometheus.service"] };
+    apt::disable_services(services)
+}
+
 /// Makes sure that everything a local cluster needs is here: root on Linux, Debian's packages, Kubernetes' programs.
 ///
 /// # Errors
 /// When this machine cannot run a local cluster, or an install or a build fails; the text says what to do instead.
 pub(crate) fn ensure_cluster_tools(progress: &Progress) -> Result<KubernetesTools> {
     host::require_root_on_linux()?;
-    let installed = apt::ensure(CLUSTER_PACKAGES, progress)?;
+    let installed = apt::ensure(CLUSTER_PACKAGES, progress).with_context(host::instead)?;
     // The cluster starts its own; what the machine had before is left as it was.
     let services = [("etcd-server", "etcd.service"), ("containerd", "containerd.service")];
     let new = services.iter().filter(|(package, _)| installed.contains(package));

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::images::python;
 use crate::install;
 use crate::test::world::World;
-use crate::tools::cargo;
+use crate::tools;
 
 /// Runs the scenarios; each says in one line what it saw.
 ///
@@ -17,8 +17,9 @@ use crate::tools::cargo;
 /// When one fails; what was there when it failed is in the folder that is named.
 pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     let progress = world.progress;
-    let only = world.only.clone();
+    tools::ensure_test_tools(progress)?;
     let logs = world.logs("kubernetes")?;
+    let mut command = world.scenarios("kubernetes", &logs);
     let programs = world.programs()?;
     let (cluster, images) = world.cluster_with_images()?;
     let python = python::load(cluster, progress)?;
@@ -26,19 +27,6 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
         .inspect_err(|_| operators_state(cluster, &logs))
         .with_context(|| format!("the operator's state is in {}", logs.display()))?;
     let kubectl = cluster.kubectl();
-    let mut command = cargo::command();
-    command.args([
-        "test",
-        "--package",
-        "groupcache-e2e",
-        "--features",
-        "kubernetes",
-        "--test",
-        "kubernetes",
-        "--locked",
-    ]);
-    // One after the other: a scenario may take the operator away from the others, and each measures.
-    command.args(["--", "--nocapture", "--test-threads", "1"]).args(&only);
     let images = [("LOADER", &images.unicode_loader), ("CTL", &images.ctl), ("PYTHON", &python)];
     for (name, image) in images {
         command.env(format!("GROUPCACHE_E2E_{name}_IMAGE"), image.to_string());
@@ -51,8 +39,7 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             programs.get("groupcachectl").context("groupcachectl was built")?,
         )
         .env("GROUPCACHE_E2E_OPERATOR_NAMESPACE", install::NAMESPACE)
-        .env("GROUPCACHE_E2E_OPERATOR_DEPLOYMENT", install::RELEASE)
-        .env("GROUPCACHE_E2E_LOGS", &logs);
+        .env("GROUPCACHE_E2E_OPERATOR_DEPLOYMENT", install::RELEASE);
     let told = format!(
         "what was there is in {}, the cluster's own logs in {}",
         logs.display(),

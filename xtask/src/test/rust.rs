@@ -3,13 +3,14 @@
 use anyhow::Result;
 
 use crate::test::world::World;
-use crate::tools::cargo;
+use crate::tools::{self, cargo};
 
 /// Every test that needs no world around it.
 ///
 /// # Errors
 /// When one fails.
 pub(crate) fn unit(world: &mut World<'_>) -> Result<()> {
+    tools::ensure_test_tools(world.progress)?;
     // Benchmarks and examples are compiled by the lints; documentation's examples run in their own tier.
     world.run(cargo::command().args(["test", "--workspace", "--locked", "--lib", "--bins", "--tests"]))
 }

@@ -11,8 +11,8 @@ use cargo_metadata::MetadataCommand;
 use crate::cluster::Cluster;
 use crate::images::build::{self, Images};
 use crate::progress::Progress;
-use crate::tools::host;
 use crate::tools::interrupt::Interrupt;
+use crate::tools::{cargo, host};
 
 /// A cluster of its own, so that a running demo is not disturbed.
 pub(crate) const CLUSTER: &str = "groupcache-test";
@@ -78,6 +78,16 @@ impl<'a> World<'a> {
         }
         let cluster = self.cluster.as_ref().context("the cluster was just brought up")?;
         Ok((cluster, self.images.as_ref().context("the images were just built")?))
+    }
+
+    /// The command that runs the scenarios of a tier in `e2e/tests/`; what they leave for a reader goes to `logs`.
+    pub(crate) fn scenarios(&self, tier: &str, logs: &Path) -> Command {
+        let mut command = cargo::command();
+        command.args(["test", "--locked", "--package", "groupcache-e2e", "--features", tier, "--test", tier]);
+        // One after the other: a scenario may take the operator away from the others, and each measures.
+        command.args(["--", "--nocapture", "--test-threads", "1"]).args(&self.only);
+        command.env("GROUPCACHE_E2E_LOGS", logs);
+        command
     }
 
     /// A fresh folder for what a tier leaves behind for its reader.

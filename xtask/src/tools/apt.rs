@@ -38,10 +38,11 @@ pub(crate) fn ensure(packages: &[Package], progress: &Progress) -> Result<Vec<&'
     }
     let names: Vec<&'static str> = missing.iter().map(|package| package.name).collect();
     if host::find_program("apt-get").is_none() {
+        let wanted: Vec<String> =
+            missing.iter().map(|package| format!("{} ({})", package.probe, package.why)).collect();
         bail!(
-            "missing here, and there is no apt-get to install it: {}.\n{}",
-            names.join(", "),
-            host::instead()
+            "missing here, and there is no apt-get to install it: {}. Install it as this system does",
+            wanted.join(", ")
         );
     }
     if !rustix::process::geteuid().is_root() {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 const INSTEAD: &str = "A local cluster needs root on a Debian-like Linux: it makes network namespaces, cgroups and mounts.\n\
-    Instead you can use a cluster that you already have: pass `--context NAME` (see `kubectl config get-contexts`).\n\
-    The tests that need no cluster run anywhere: `cargo xtask test unit` and `cargo xtask test process`.";
+    Instead you can show the demo on a cluster that you have: `cargo xtask demo --context NAME` (see `kubectl config get-contexts`).\n\
+    The tests that need no cluster need no root either: `cargo xtask test unit` and, on Linux, `cargo xtask test process`.";
 
 /// Folders of system programs that a user's PATH often lacks.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::tools::run;
+
 /// What shells expect of a command that an interrupt ended.
 const EXIT_CODE: i32 = 130;
 
@@ -53,9 +55,7 @@ impl Interrupt {
         use std::os::unix::process::CommandExt;
 
         self.check()?;
-        let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
-        let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let shown = words.join(" ");
+        let shown = run::shown(command);
         // A group of its own, so that a signal reaches the programs that it starts.
         command.process_group(0).stdin(std::process::Stdio::null());
         let mut child = command.spawn().with_context(|| format!("could not start `{shown}`"))?;
