@@ -3,5 +3,6 @@
 mod drain;
 mod garbage;
 mod herd;
+mod metrics;
 mod own_loader;
 mod owner_killed;
