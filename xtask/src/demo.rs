@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::demo::account::Account;
 use crate::demo::load::{Load, Loader};
-use crate::demo::target::{Choice, Target};
+use crate::demo::target::{CLUSTER_FILE, Choice, Target};
 use crate::images::build::Images;
 use crate::install;
 use crate::progress::Progress;
@@ -60,7 +60,7 @@ pub(crate) fn run(command: &DemoCommand, progress: &Progress) -> Result<()> {
     interrupt.check()?;
     progress.step("applying examples/quickstart", || {
         target.apply("loader.yaml", &images)?;
-        target.apply("cachecluster.yaml", &images)?;
+        target.apply(CLUSTER_FILE, &images)?;
         target.kubectl(&["rollout", "status", "deployment/unicode-loader", READY])?;
         Ok(())
     })?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::images::archive::ImageRef;
 use crate::progress::Progress;
@@ -16,6 +16,18 @@ pub(crate) const RELEASE: &str = "groupcache-operator";
 pub(crate) const NAMESPACE: &str = "groupcache-system";
 /// The operator's own image is on the node; it starts within seconds.
 const TIMEOUT: &str = "180s";
+
+/// What makes the API server know CacheClusters.
+const DEFINITION: &str = "cacheclusters.groupcache.dev";
+
+/// Whether the API server knows CacheClusters: where it does not, kubectl fails on each of them.
+///
+/// # Errors
+/// When it does not answer.
+pub(crate) fn is_defined(mut kubectl: Command) -> Result<bool> {
+    kubectl.args(["get", "crd", DEFINITION, "--ignore-not-found", "--output", "name"]);
+    Ok(!run::output(&mut kubectl)?.trim().is_empty())
+}
 
 /// The chart's folder.
 pub(crate) fn chart() -> PathBuf {
@@ -48,11 +60,20 @@ pub(crate) fn operator(
     })
 }
 
-/// Removes the operator and, if nobody has a CacheCluster any more, its CustomResourceDefinition, which Helm keeps.
+/// Removes the operator and its CustomResourceDefinition, which Helm keeps.
 ///
 /// # Errors
-/// When Helm or kubectl fails.
+/// When somebody still has a CacheCluster, who needs both; or when Helm or kubectl fails.
 pub(crate) fn uninstall(mut helm: Command, kubectl: impl Fn() -> Command) -> Result<()> {
+    if is_defined(kubectl())? {
+        let mut others = kubectl();
+        let format = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}";
+        others.args(["get", "cacheclusters", "--all-namespaces", "--output", format]);
+        let others = run::output(&mut others)?;
+        if !others.trim().is_empty() {
+            bail!("the operator stays, because other CacheClusters need it: {}", others.trim());
+        }
+    }
     helm.args([
         "uninstall",
         RELEASE,
@@ -64,11 +85,34 @@ pub(crate) fn uninstall(mut helm: Command, kubectl: impl Fn() -> Command) -> Res
         TIMEOUT,
     ]);
     run::output(&mut helm)?;
-    let left = run::output(kubectl().args(["get", "cacheclusters", "--all-namespaces", "--output", "name"]));
-    // No answer means that there is no such kind: nothing is left to remove.
-    if left.is_ok_and(|left| left.trim().is_empty()) {
-        run::output(kubectl().args(["delete", "crd", "cacheclusters.groupcache.dev", "--ignore-not-found"]))
-            .context("removing the CustomResourceDefinition")?;
-    }
+    run::output(kubectl().args(["delete", "crd", DEFINITION, "--ignore-not-found"]))
+        .context("removing the CustomResourceDefinition")?;
     run::output(kubectl().args(["delete", "namespace", NAMESPACE, "--ignore-not-found"])).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kubectl that knows what `said` maps parts of its command line to.
+    fn kubectl(said: &str) -> Command {
+        let mut kubectl = Command::new("sh");
+        kubectl.args(["-c", &format!("case \"$*\" in {said} esac"), "kubectl"]);
+        kubectl
+    }
+
+    #[test]
+    fn the_operator_stays_while_others_have_a_cache_cluster() {
+        let others = || kubectl("*'get crd'*) echo crd;; *'get cacheclusters'*) echo team/orders;;");
+
+        // A Helm that fails shows that it is not even asked.
+        let told = uninstall(Command::new("false"), others).unwrap_err().to_string();
+
+        assert!(told.contains("team/orders"), "{told}");
+    }
+
+    #[test]
+    fn what_is_not_defined_any_more_is_no_reason_to_fail() {
+        uninstall(Command::new("true"), || kubectl("*'get cacheclusters'*) exit 1;;")).unwrap();
+    }
 }

@@ -16,7 +16,9 @@ use crate::tools::{self, KubernetesTools, host, run};
 /// Where the quickstart is.
 const FOLDER: &str = "examples/quickstart";
 /// The files of the quickstart, in the order in which they go.
-const FILES: [&str; 4] = ["load.yaml", "herd.yaml", "cachecluster.yaml", "loader.yaml"];
+const FILES: [&str; 4] = ["load.yaml", "herd.yaml", CLUSTER_FILE, "loader.yaml"];
+/// The file with the CacheCluster, which only a Kubernetes with its definition takes.
+pub(crate) const CLUSTER_FILE: &str = "cachecluster.yaml";
 
 /// What the user asked for.
 pub(crate) enum Choice {
@@ -65,7 +67,8 @@ impl Choice {
         }
         let target = self.up(progress)?;
         progress.step("removing the quickstart", || {
-            for file in FILES {
+            let is_defined = install::is_defined(target.kubectl_command())?;
+            for file in FILES.into_iter().filter(|file| is_defined || *file != CLUSTER_FILE) {
                 let path = host::workspace().join(FOLDER).join(file);
                 run::output(
                     target.kubectl_command().args(["delete", "--ignore-not-found", "--filename"]).arg(path),
