@@ -21,16 +21,16 @@ pub const ONE_VIEW: Scenario = Scenario {
 };
 
 /// One view, two flights, one restart of anyone.
-pub const ONE_VIEW_FLIGHTS: Scenario = Scenario {
-    name: "one-view-flights",
-    text: "the same, two flights",
-    flights: 2,
-    ..ONE_VIEW
-};
+pub const ONE_VIEW_FLIGHTS: Scenario =
+    Scenario { name: "one-view-flights", text: "the same, two flights", flights: 2, ..ONE_VIEW };
 
 /// One view in which every node beats as it likes.
-pub const ONE_VIEW_FREE: Scenario =
-    Scenario { name: "one-view-free", text: "the same, every node beats as it likes", free: 0b111, ..ONE_VIEW };
+pub const ONE_VIEW_FREE: Scenario = Scenario {
+    name: "one-view-free",
+    text: "the same, every node beats as it likes",
+    free: 0b111,
+    ..ONE_VIEW
+};
 
 /// One view, a wider window.
 pub const ONE_VIEW_WIDE: Scenario =
@@ -39,10 +39,6 @@ pub const ONE_VIEW_WIDE: Scenario =
 /// One view, a wider window and a longer bound.
 pub const ONE_VIEW_LONG: Scenario =
     Scenario { name: "one-view-long", text: "one view, B = 3, W = 3", bound: 3, window: 3, ..ONE_VIEW };
-
-/// A bound below the window.
-pub const PEEKS_SHORT: Scenario =
-    Scenario { name: "peeks-short", text: "peeks, B = 2 below W = 3, A removes, one restart", bound: 2, window: 3, coordinators: 0b1, restarts: 1, ..PEEKS };
 
 /// Two nodes.
 pub const TWO_NODES: Scenario = Scenario {
@@ -75,13 +71,17 @@ pub const PEEKS: Scenario = Scenario {
     ..Scenario::BASE
 };
 
+/// Four nodes and a bound below the window.
+pub const FOUR_SHORT: Scenario =
+    Scenario { name: "four-short", text: "peeks-four with B = 2 below W = 3", window: 3, ..PEEKS_FOUR };
+
+/// Four nodes, B = W.
+pub const FOUR_EQUAL: Scenario =
+    Scenario { name: "four-equal", text: "peeks-four with B = W = 2", window: 2, ..PEEKS_FOUR };
+
 /// The same with a restart.
-pub const PEEKS_RESTART: Scenario = Scenario {
-    name: "peeks-restart",
-    text: "the same, one restart",
-    restarts: 1,
-    ..PEEKS
-};
+pub const PEEKS_RESTART: Scenario =
+    Scenario { name: "peeks-restart", text: "the same, one restart", restarts: 1, ..PEEKS };
 
 /// The same with bars that expire.
 pub const PEEKS_EXPIRY: Scenario = Scenario {
@@ -98,10 +98,15 @@ pub const PEEKS_FOUR: Scenario = Scenario {
     name: "peeks-four",
     text: "the owner has just changed from C to D, which peeks; A removes, B restarts",
     nodes: 4,
-    views: &[View { grantors: 0b111, ..View::of(0b1111, [C, A]) }, View { grantors: 0b111, ..View::of(0b1111, [D, A]) }],
+    views: &[
+        View { grantors: 0b111, ..View::of(0b1111, [C, A]) },
+        View { grantors: 0b111, ..View::of(0b1111, [D, A]) },
+    ],
     start: 1,
     peeks: true,
     coordinators: 0b1,
+    called_first: true,
+    unheard: 0b100,
     restarts: 1,
     restarting: 0b10,
     ..Scenario::BASE
@@ -154,7 +159,12 @@ pub const GRANTORS_OUT: Scenario = Scenario {
 pub const SHRINK: Scenario = Scenario {
     name: "shrink",
     text: "three nodes become one over four views",
-    views: &[ABC, View { grantors: 0b100, ..ABC }, View { grantors: 0b100, ..View::of(0b110, [B, C]) }, View::of(0b100, [C, C])],
+    views: &[
+        ABC,
+        View { grantors: 0b100, ..ABC },
+        View { grantors: 0b100, ..View::of(0b110, [B, C]) },
+        View::of(0b100, [C, C]),
+    ],
     ..Scenario::BASE
 };
 
@@ -189,16 +199,16 @@ pub const JOIN_ONE_GRANTOR: Scenario = Scenario {
 };
 
 /// Grants that arrive late.
-pub const LATE_GRANTS: Scenario =
-    Scenario { name: "late-grants", text: "one view, grants to C arrive late", late_grants: true, ..ONE_VIEW };
-
-/// Bars that expire.
-pub const BAR_EXPIRY: Scenario = Scenario {
-    name: "bar-expiry",
-    text: "one view, bars expire after D = B + W",
-    bar_expiry: 3,
+pub const LATE_GRANTS: Scenario = Scenario {
+    name: "late-grants",
+    text: "one view, grants to C arrive late",
+    late_grants: true,
     ..ONE_VIEW
 };
+
+/// Bars that expire.
+pub const BAR_EXPIRY: Scenario =
+    Scenario { name: "bar-expiry", text: "one view, bars expire after D = B + W", bar_expiry: 3, ..ONE_VIEW };
 
 /// C joins three others, A is the only grantor, D removes.
 pub const JOIN_FOUR: Scenario = Scenario {
@@ -216,8 +226,31 @@ pub const JOIN_FOUR: Scenario = Scenario {
 
 /// All scenarios.
 pub const ALL: &[Scenario] = &[
-    ONE_VIEW, ONE_VIEW_FLIGHTS, ONE_VIEW_FREE, TWO_NODES, LATE_GRANTS, BAR_EXPIRY, OWNER_CHANGE, PEEKS, PEEKS_RESTART, PEEKS_EXPIRY,
-    PEEKS_FOUR, ONE_VIEW_WIDE, ONE_VIEW_LONG, PEEKS_SHORT, REJOIN, JOIN, JOIN_ONE_GRANTOR, JOIN_FOUR, LEAVE, LEAVE_RESTART, DRAIN, GRANTORS_IN, GRANTORS_OUT, SHRINK,
+    ONE_VIEW,
+    ONE_VIEW_FLIGHTS,
+    ONE_VIEW_FREE,
+    TWO_NODES,
+    LATE_GRANTS,
+    BAR_EXPIRY,
+    OWNER_CHANGE,
+    PEEKS,
+    PEEKS_RESTART,
+    PEEKS_EXPIRY,
+    PEEKS_FOUR,
+    FOUR_SHORT,
+    FOUR_EQUAL,
+    ONE_VIEW_WIDE,
+    ONE_VIEW_LONG,
+    REJOIN,
+    JOIN,
+    JOIN_ONE_GRANTOR,
+    JOIN_FOUR,
+    LEAVE,
+    LEAVE_RESTART,
+    DRAIN,
+    GRANTORS_IN,
+    GRANTORS_OUT,
+    SHRINK,
 ];
 
 /// The scenario of that name.

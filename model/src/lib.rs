@@ -2,6 +2,8 @@
 
 pub mod catalogue;
 mod coordinator;
+mod explain;
+pub mod finding;
 mod grantor;
 pub mod judge;
 pub mod model;

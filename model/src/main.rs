@@ -1,13 +1,195 @@
-//! temp
-use groupcache_model::{catalogue, model::Model, rules::{Rule, Rules}, search::Verdict};
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let sc = catalogue::named(&a[1]).expect("scenario");
-    let rules = match a.get(2).map(|s| s.as_str()) { None | Some("-") => Rules::FULL, Some(s) => s.split(',').fold(Rules::FULL, |r, s| r.without(Rule::named(s).expect("rule"))) };
-    let limit = a.get(3).map_or(20_000_000, |s| s.parse().unwrap());
-    let t = std::time::Instant::now();
-    let o = Model { scenario: sc, rules, to_the_end: std::env::var("END").is_ok() }.search(limit, |_| {});
-    println!("{} states {} depth {} succ {} bars {} {:?} {:.2} M/s", sc.name, o.states, o.depth, o.successes, o.after_bars, t.elapsed(), o.states as f64 / 1e6 / t.elapsed().as_secs_f64());
-    match o.verdict { Verdict::Exhausted => println!("exhausted"), Verdict::CutShort => println!("cut short"),
-      Verdict::Broken(v, way) => { for (i,(s, w)) in way.iter().enumerate() { println!("{:3} {:?}", i+1, s); if a.len() > 4 { println!("      {:?}", w); } } println!("{v:?}"); } }
+//! Searches the model from the command line: one scenario, or everything that is known about the rules.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use clap::Parser;
+use groupcache_model::catalogue;
+use groupcache_model::finding::{BOUNDS, Finding, NEEDED, PAIRS, SPARE};
+use groupcache_model::model::Model;
+use groupcache_model::rules::{Rule, Rules};
+use groupcache_model::scenario::Scenario;
+use groupcache_model::search::{Outcome, Verdict};
+
+/// Searches the purge protocol for a Get that answers a removed value.
+///
+/// Ends with 0 if none was found (with --all: if everything is as it is known to be), with 1 otherwise.
+#[derive(Parser)]
+struct Arguments {
+    /// The scenario to search; see --list
+    #[arg(long, default_value = "one-view", value_name = "NAME")]
+    scenario: String,
+    /// Rules to switch off, separated by commas; see --list
+    #[arg(long, value_delimiter = ',', value_name = "RULE")]
+    without: Vec<String>,
+    /// Stop after so many states; each takes about 50 bytes of memory
+    #[arg(long, default_value_t = 20_000_000, value_name = "N")]
+    states: usize,
+    /// Go on where nothing old is left, and count how often the Remove succeeds
+    #[arg(long)]
+    to_the_end: bool,
+    /// List the scenarios and the rules
+    #[arg(long)]
+    list: bool,
+    /// Search every scenario with all rules, then every rule's known counterexample without it
+    #[arg(long)]
+    all: bool,
+    /// Search every scenario without the rules of --without, or without each single rule in turn
+    #[arg(long)]
+    matrix: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let off = arguments.without.iter().map(|name| rule(name)).collect::<Result<Vec<_>>>()?;
+    if arguments.list {
+        list();
+        return Ok(true);
+    }
+    if arguments.all {
+        return Ok(all(arguments.states));
+    }
+    if arguments.matrix {
+        return Ok(matrix(&off, arguments.states));
+    }
+    let scenario = catalogue::named(&arguments.scenario).ok_or_else(|| {
+        anyhow!("there is no scenario named {:?}; --list names those there are", arguments.scenario)
+    })?;
+    let model = Model { scenario, rules: Rules::without(&off), to_the_end: arguments.to_the_end };
+    let (outcome, took) = search(&model, arguments.states);
+    println!("{}", row(&scenario, &off, &outcome, took));
+    if let Verdict::Broken(violation, way) = &outcome.verdict {
+        for (number, line) in model.explain(way, violation).iter().enumerate() {
+            println!("{:>4}  {line}", number + 1);
+        }
+        return Ok(false);
+    }
+    if arguments.to_the_end {
+        println!(
+            "the Remove succeeds on {} steps, on {} of them after bars",
+            outcome.successes, outcome.after_bars
+        );
+    }
+    Ok(true)
+}
+
+fn rule(name: &str) -> Result<Rule> {
+    Rule::named(name).ok_or_else(|| anyhow!("there is no rule named {name:?}; --list names those there are"))
+}
+
+fn list() {
+    println!("Scenarios:");
+    for scenario in catalogue::ALL {
+        println!("  {:<18} {}", scenario.name, scenario.text);
+    }
+    println!("Rules:");
+    for rule in Rule::ALL {
+        println!("  {:<18} {}", rule.name(), rule.text());
+    }
+}
+
+/// Everything that is known, searched again; false if anything has turned out otherwise.
+fn all(states: usize) -> bool {
+    let mut as_known = true;
+    println!("All rules in force:");
+    for scenario in catalogue::ALL.iter().filter(|scenario| scenario.sound()) {
+        let model = Model { scenario: *scenario, rules: Rules::FULL, to_the_end: false };
+        let (outcome, took) = search(&model, states);
+        println!("{}", row(scenario, &[], &outcome, took));
+        as_known &= !matches!(outcome.verdict, Verdict::Broken(..));
+    }
+    let parts: [(&str, &[Finding]); 4] = [
+        ("Without one rule:", NEEDED),
+        ("Without two that cover for each other:", PAIRS),
+        ("Outside the bounds, all rules in force:", BOUNDS),
+        ("Rules that no search has found needed:", SPARE),
+    ];
+    for (title, findings) in parts {
+        println!("{title}");
+        for finding in findings {
+            let model =
+                Model { scenario: finding.scenario, rules: Rules::without(finding.off), to_the_end: false };
+            let (outcome, took) = search(&model, states);
+            let found = outcome.steps();
+            let surprise = if found == finding.steps { "" } else { "  NOT AS KNOWN" };
+            println!("{}{surprise}", row(&finding.scenario, finding.off, &outcome, took));
+            as_known &= found == finding.steps;
+        }
+    }
+    as_known
+}
+
+/// Every scenario without these rules, or without each rule alone; false if anything broke.
+fn matrix(off: &[Rule], states: usize) -> bool {
+    let singles: Vec<&[Rule]> = if off.is_empty() { Rule::ALL.chunks(1).collect() } else { vec![off] };
+    let mut held = true;
+    for off in singles {
+        for scenario in catalogue::ALL.iter().filter(|scenario| scenario.sound()) {
+            let model = Model { scenario: *scenario, rules: Rules::without(off), to_the_end: false };
+            let (outcome, took) = search(&model, states);
+            println!("{}", row(scenario, off, &outcome, took));
+            held &= !matches!(outcome.verdict, Verdict::Broken(..));
+        }
+    }
+    held
+}
+
+/// One search, with a line of progress each second if someone watches.
+fn search(model: &Model, states: usize) -> (Outcome, Duration) {
+    let started = Instant::now();
+    let watched = std::io::stderr().is_terminal();
+    let mut last = started;
+    let mut found = 0;
+    let outcome = model.search(states, |progress| {
+        let since = last.elapsed();
+        if since >= Duration::from_secs(1) {
+            let rate = (progress.found - found) as f64 / since.as_secs_f64() / 1e3;
+            let start = if watched { "\r" } else { "" };
+            let end = if watched { "  " } else { "\n" };
+            eprint!(
+                "{start}  {}: {} states, {} to expand, depth {}, {rate:.0} k states/s{end}",
+                model.scenario.name,
+                progress.found,
+                progress.found - progress.expanded,
+                progress.depth,
+            );
+            // Progress that cannot be shown is no reason to stop.
+            let _ = std::io::stderr().flush();
+            last = Instant::now();
+            found = progress.found;
+        }
+    });
+    if watched {
+        eprint!("\r\x1b[K");
+    }
+    (outcome, started.elapsed())
+}
+
+fn row(scenario: &Scenario, off: &[Rule], outcome: &Outcome, took: Duration) -> String {
+    let names: Vec<&str> = off.iter().map(|rule| rule.name()).collect();
+    let without = if names.is_empty() { "all rules".to_owned() } else { format!("no {}", names.join(", ")) };
+    let verdict = match outcome.verdict {
+        Verdict::Exhausted => "holds, exhausted".to_owned(),
+        Verdict::CutShort => "holds, cut short".to_owned(),
+        Verdict::Broken(_, ref way) => format!("BROKEN in {} steps", way.len()),
+    };
+    format!(
+        "  {:<18} {without:<26} {verdict:<20} {:>10} states, depth {:>2}, {:>6.1} s",
+        scenario.name,
+        outcome.states,
+        outcome.depth,
+        took.as_secs_f64()
+    )
 }

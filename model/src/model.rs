@@ -106,6 +106,10 @@ impl Model {
             self.follow(&mut next);
             visit(step, next);
         };
+        if self.scenario.called_first && world.remove.phase == Phase::Before {
+            self.remove_steps(world, &mut take);
+            return;
+        }
         take(Step::Tick);
         self.grant_steps(world, &mut take);
         self.change_steps(world, &mut take);
@@ -196,7 +200,9 @@ impl Model {
             if in_round && remove.acked & bit(node) == 0 {
                 take(Step::Purge(node));
             }
-            take(Step::PurgeUnheard(node));
+            if self.scenario.unheard & bit(node) != 0 {
+                take(Step::PurgeUnheard(node));
+            }
         }
         if self.round1_ends(world) {
             take(Step::Conclude);
@@ -222,11 +228,8 @@ impl Model {
             Step::Granted(asker, grantor) => {
                 let node = &mut world.nodes[asker];
                 // G3: without the rule the grant runs from now.
-                let left = if self.rules.has(Rule::G3Sending) {
-                    node.late[grantor]
-                } else {
-                    self.scenario.bound
-                };
+                let left =
+                    if self.rules.has(Rule::G3Sending) { node.late[grantor] } else { self.scenario.bound };
                 node.grants[grantor] = left.max(node.grants[grantor]);
                 node.late[grantor] = 0;
             }

@@ -30,7 +30,7 @@ impl Model {
     }
 
     /// What `target` says to a peek: its main or nothing, and before the Remove was called any value is old.
-    fn peeked(&self, world: &World, target: usize) -> Reply {
+    pub(crate) fn peeked(&self, world: &World, target: usize) -> Reply {
         if self.main_answers_old(world, target) { Reply::Old } else { Reply::New }
     }
 

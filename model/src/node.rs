@@ -24,8 +24,7 @@ impl Model {
     /// G6: whether a member in this state may hold copies at all.
     fn may_hold(&self, view: u8, node: usize) -> bool {
         let view = self.view(view);
-        view.keepers() & bit(node) != 0
-            || (!self.rules.has(Rule::G6Keep) && view.joining & bit(node) != 0)
+        view.keepers() & bit(node) != 0 || (!self.rules.has(Rule::G6Keep) && view.joining & bit(node) != 0)
     }
 
     /// K5: the coverage has run out.

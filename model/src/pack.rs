@@ -1,11 +1,9 @@
 //! A world as 256 bits, so that a search holds tens of millions of them and compares them exactly.
 
-use crate::world::{
-    Copied, FLIGHTS, Flight, Join, Kind, NODES, Node, Phase, Remove, Stage, VIEWS, World,
-};
+use crate::world::{Copied, FLIGHTS, Flight, Join, Kind, NODES, Node, Phase, Remove, Stage, VIEWS, World};
 
 /// A world in its smallest form; equal worlds pack equally.
-pub type Packed = [u64; 4];
+pub(crate) type Packed = [u64; 4];
 
 /// Writes or reads fields of a few bits one after the other.
 struct Bits {
@@ -64,7 +62,7 @@ const REST_BITS: usize = 12;
 const _: () = assert!(NODES * NODE_BITS + FLIGHTS * FLIGHT_BITS + REMOVE_BITS + REST_BITS <= 256);
 
 /// The world's packed form.
-pub fn pack(world: &World) -> Packed {
+pub(crate) fn pack(world: &World) -> Packed {
     let mut bits = Bits { words: [0; 4], at: 0 };
     for node in &world.nodes {
         bits.put(pack_node(node), NODE_BITS);
@@ -84,7 +82,7 @@ pub fn pack(world: &World) -> Packed {
 }
 
 /// The world of a packed form.
-pub fn unpack(packed: &Packed) -> World {
+pub(crate) fn unpack(packed: &Packed) -> World {
     let mut bits = Bits { words: *packed, at: 0 };
     let nodes = [0; NODES].map(|_| unpack_node(bits.take(NODE_BITS)));
     let flights = [0; FLIGHTS].map(|_| unpack_flight(bits.take(FLIGHT_BITS)));
@@ -188,5 +186,29 @@ fn unpack_remove(value: u64) -> Remove {
         confirmed: from.take(4),
         wait: from.take(2),
         deadline: from.take(3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pack, unpack};
+    use crate::catalogue;
+    use crate::model::Model;
+    use crate::rules::Rules;
+
+    #[test]
+    fn every_world_of_a_search_comes_back_from_its_packed_form() {
+        for &scenario in catalogue::ALL {
+            let model = Model { scenario, rules: Rules::FULL, to_the_end: true };
+            let mut worlds = vec![model.start()];
+            for number in 0..2_000 {
+                let Some(&world) = worlds.get(number) else { break };
+                model.each_step(&world, &mut |_, next| worlds.push(next));
+            }
+            assert!(worlds.len() > 1_000, "{} has too few worlds", scenario.name);
+            for world in worlds {
+                assert_eq!(unpack(&pack(&world)), world, "in {}", scenario.name);
+            }
+        }
     }
 }

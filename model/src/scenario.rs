@@ -27,6 +27,10 @@ pub struct Scenario {
     pub free: u8,
     /// Nodes at which the Remove may be called.
     pub coordinators: u8,
+    /// Nodes whose acknowledgements may be lost and whom purges may reach late.
+    pub unheard: u8,
+    /// Whether the Remove is called before anything else happens.
+    pub called_first: bool,
     /// How many flights can be under way at once.
     pub flights: usize,
     /// How many restarts there may be in all.
@@ -40,6 +44,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether it keeps the one bound that the protocol demands of its user: B is not below W.
+    #[must_use]
+    pub const fn sound(&self) -> bool {
+        self.bound >= self.window
+    }
+
     /// What scenarios have in common: B = 2, W = 1, three nodes, C free, one flight, no restart.
     pub const BASE: Scenario = Scenario {
         name: "",
@@ -53,6 +63,8 @@ impl Scenario {
         bar_expiry: 0,
         free: 0b100,
         coordinators: 0b111,
+        unheard: 0b1111,
+        called_first: false,
         flights: 1,
         restarts: 0,
         restarting: 0b1111,

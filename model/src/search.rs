@@ -43,6 +43,17 @@ pub struct Outcome {
     pub after_bars: usize,
 }
 
+impl Outcome {
+    /// The length of the counterexample, if there is one.
+    #[must_use]
+    pub fn steps(&self) -> Option<usize> {
+        match &self.verdict {
+            Verdict::Broken(_, way) => Some(way.len()),
+            Verdict::Exhausted | Verdict::CutShort => None,
+        }
+    }
+}
+
 impl Model {
     /// Searches until all is seen, `limit` states are found, or a promise is broken.
     pub fn search(&self, limit: usize, mut watch: impl FnMut(Progress)) -> Outcome {
@@ -53,6 +64,7 @@ impl Model {
             Outcome { verdict: Verdict::Exhausted, states: 1, depth: 0, successes: 0, after_bars: 0 };
         let (mut expanded, mut layer_end) = (0, 1);
         let mut broken = None;
+        let mut next = Vec::new();
         while expanded < seen.len() && broken.is_none() {
             if expanded == layer_end {
                 layer_end = seen.len();
@@ -65,20 +77,26 @@ impl Model {
                 outcome.verdict = Verdict::CutShort;
                 break;
             }
-            let world = unpack(seen.state(expanded));
-            self.each_step(&world, &mut |step, next| {
+            let from = *seen.state(expanded);
+            let world = unpack(&from);
+            next.clear();
+            self.each_step(&world, &mut |step, to| {
                 if step == Step::Succeed {
                     outcome.successes += 1;
                     outcome.after_bars += usize::from(world.remove.phase != Phase::Round1);
                 }
-                let ends = Self::harmless(&next) && !self.to_the_end;
-                if ends || !seen.add(pack(&next), expanded) || broken.is_some() {
-                    return;
-                }
-                if let Some(violation) = self.violation(&next) {
-                    broken = Some((violation, seen.len() - 1));
+                let packed = pack(&to);
+                if packed != from && (self.to_the_end || !Self::harmless(&to)) {
+                    next.push((packed, to.remove.phase == Phase::Done));
                 }
             });
+            std::hint::black_box(seen.warm(next.iter().map(|(state, _)| state)));
+            for (state, done) in next.drain(..) {
+                if seen.add(state, expanded) && done && broken.is_none() {
+                    let number = seen.len() - 1;
+                    broken = self.violation(&unpack(&state)).map(|violation| (violation, number));
+                }
+            }
             expanded += 1;
         }
         outcome.states = seen.len();

@@ -7,7 +7,7 @@ const BLOCK: usize = 1 << 16;
 const VACANT: u32 = u32::MAX;
 
 /// The states found, numbered from 0 in the order of their finding.
-pub struct Seen {
+pub(crate) struct Seen {
     blocks: Vec<Vec<(Packed, u32)>>,
     /// Open addressing: a hash leads to the number of a state.
     table: Vec<u32>,
@@ -16,42 +16,50 @@ pub struct Seen {
 
 impl Seen {
     /// Nothing found yet.
-    #[must_use]
-    pub fn new() -> Seen {
+    pub(crate) fn new() -> Seen {
         Seen { blocks: Vec::new(), table: vec![VACANT; 1 << 12], len: 0 }
     }
 
     /// How many states have been found.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none has been found.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The state of this number.
-    #[must_use]
-    pub fn state(&self, number: usize) -> &Packed {
+    pub(crate) fn state(&self, number: usize) -> &Packed {
         &self.blocks[number / BLOCK][number % BLOCK].0
     }
 
     /// The state that this one was found from; the first one's is itself.
-    #[must_use]
-    pub fn parent(&self, number: usize) -> usize {
+    pub(crate) fn parent(&self, number: usize) -> usize {
         self.blocks[number / BLOCK][number % BLOCK].1 as usize
     }
 
+    /// Where in the table the search for this state begins.
+    #[inline]
+    fn home(&self, state: &Packed) -> usize {
+        hash(state) as usize & (self.table.len() - 1)
+    }
+
+    /// Touches the memory that `add` will need for these states, all at once, so that the waits overlap.
+    pub(crate) fn warm<'a>(&self, states: impl Iterator<Item = &'a Packed>) -> u64 {
+        let mut numbers = [VACANT; 64];
+        let mut count = 0;
+        for (number, state) in numbers.iter_mut().zip(states) {
+            *number = self.table[self.home(state)];
+            count += 1;
+        }
+        let there = |&&number: &&u32| number != VACANT;
+        numbers[..count].iter().filter(there).fold(0, |sum, &number| sum ^ self.state(number as usize)[0])
+    }
+
     /// Adds a state; false if it was there.
-    pub fn add(&mut self, state: Packed, parent: usize) -> bool {
+    pub(crate) fn add(&mut self, state: Packed, parent: usize) -> bool {
         if (self.len + 1) * 4 > self.table.len() * 3 {
             self.grow();
         }
         let mask = self.table.len() - 1;
-        let mut at = hash(&state) as usize & mask;
+        let mut at = self.home(&state);
         while self.table[at] != VACANT {
             if *self.state(self.table[at] as usize) == state {
                 return false;
@@ -79,12 +87,6 @@ impl Seen {
             }
             self.table[at] = number as u32;
         }
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Seen {
-        Seen::new()
     }
 }
 

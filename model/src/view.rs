@@ -64,3 +64,34 @@ impl View {
         asked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::View;
+
+    #[test]
+    fn a_blocking_set_is_as_small_as_makes_a_majority_impossible() {
+        for (grantors, majority, blocking) in [(0b1, 1, 1), (0b11, 2, 1), (0b111, 2, 2), (0b1111, 3, 2)] {
+            let view = View::of(grantors, [0, 0]);
+            assert_eq!((view.majority(), view.blocking()), (majority, blocking), "of {grantors:b}");
+            assert!(view.grantors.count_ones() as u8 - view.blocking() < view.majority());
+        }
+    }
+
+    #[test]
+    fn grants_cover_a_node_as_long_as_a_majority_of_them_runs() {
+        let view = View::of(0b111, [0, 1]);
+        assert_eq!(view.covered(&[3, 0, 0, 3]), 0, "one of three is no majority");
+        assert_eq!(view.covered(&[3, 1, 0, 3]), 1);
+        assert_eq!(view.covered(&[3, 2, 2, 0]), 2);
+    }
+
+    #[test]
+    fn a_get_asks_only_better_ranked_owners() {
+        let view = View::of(0b111, [2, 0]);
+        assert_eq!(view.asked_by(0), 0b100);
+        assert_eq!(view.asked_by(1), 0b101);
+        assert_eq!(view.asked_by(2), 0, "the owner asks nobody");
+        assert_eq!(view.asked_by(3), 0, "who is no member asks nobody");
+    }
+}
