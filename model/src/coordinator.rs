@@ -49,13 +49,13 @@ impl Model {
             // Who has answered round 2 is barred no more and has to answer the next one.
             remove.unreached &= !remove.acked;
             remove.acked = 0;
+            Self::drop_acks(world);
         }
     }
 
-    /// A reply of `from` reaches the coordinator, and with it the view of `from`.
-    pub(crate) fn reply(&self, world: &mut World, from: usize) {
+    /// A reply reaches the coordinator, and with it the view of its sender.
+    fn reply(&self, world: &mut World, view: u8) {
         let at = usize::from(world.remove.at);
-        let view = world.nodes[from].view;
         if view > world.nodes[at].view {
             self.adopt(world, at, view);
         }
@@ -63,13 +63,14 @@ impl Model {
     }
 
     /// A purge of the current round reaches the node, and its acknowledgement the coordinator.
-    pub(crate) fn acknowledged(&self, world: &mut World, node: usize) {
+    pub(crate) fn acknowledged(&self, world: &mut World, node: usize, view: u8) {
+        world.nodes[node].ack = 0;
         let phase = world.remove.phase;
         world.remove.acked |= bit(node);
         if phase == Phase::Round2 && world.remove.unreached & bit(node) != 0 {
             self.lift(world, node);
         }
-        self.reply(world, node);
+        self.reply(world, view);
     }
 
     /// R4: an acknowledgement of round 1 arrives after the round.
@@ -101,6 +102,14 @@ impl Model {
         remove.phase = Phase::Barring;
         remove.timer = 0;
         remove.acked = 0;
+        Self::drop_acks(world);
+    }
+
+    /// The round is over: acknowledgements still on the way count no more.
+    fn drop_acks(world: &mut World) {
+        for node in &mut world.nodes {
+            node.ack = 0;
+        }
     }
 
     /// R2: the grantors whose bars would count.
@@ -123,7 +132,7 @@ impl Model {
         let left = self.bar(world, grantor);
         world.remove.barring |= bit(grantor);
         world.remove.wait = world.remove.wait.max(left);
-        self.reply(world, grantor);
+        self.reply(world, world.nodes[grantor].view);
     }
 
     fn first_barred(&self, remove: &Remove) -> u8 {
@@ -182,7 +191,7 @@ impl Model {
         if self.rules.has(Rule::R5Renew) {
             world.nodes[grantor].bars_left = self.scenario.bar_expiry;
         }
-        self.reply(world, grantor);
+        self.reply(world, world.nodes[grantor].view);
     }
 
     /// R3: whether round 2 has succeeded.
@@ -206,6 +215,7 @@ impl Model {
         for node in &mut world.nodes {
             node.bars = 0;
             node.bars_left = 0;
+            node.ack = 0;
             // Nobody will ask any more what was granted to whom.
             node.lent = [0; NODES];
         }

@@ -54,6 +54,10 @@ impl Model {
                 let round = if remove.phase == Phase::Round1 { 1 } else { 2 };
                 format!("the purge of round {round} reaches {}, which acknowledges", letter(node))
             }
+            Step::SlowPurge(node) => {
+                format!("a purge reaches {}; its acknowledgement is slow", letter(node))
+            }
+            Step::Acknowledged(node) => format!("the acknowledgement of {} arrives", letter(node)),
             Step::PurgeUnheard(node) => {
                 format!("a purge reaches {}; its acknowledgement is late or lost", letter(node))
             }

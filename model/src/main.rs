@@ -24,6 +24,21 @@ struct Arguments {
     /// Rules to switch off, separated by commas; see --list
     #[arg(long, value_delimiter = ',', value_name = "RULE")]
     without: Vec<String>,
+    /// Let so many flights be under way at once, in place of what the scenario says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    flights: Option<u8>,
+    /// Let so many restarts happen
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=3))]
+    restarts: Option<u8>,
+    /// Let these nodes beat as they like, for example ABC
+    #[arg(long, value_name = "NODES")]
+    free: Option<String>,
+    /// Let replies to beats of the free nodes be slow
+    #[arg(long)]
+    late_grants: bool,
+    /// Let bars expire after so many ticks
+    #[arg(long, value_name = "TICKS", value_parser = clap::value_parser!(u8).range(1..=7))]
+    bar_expiry: Option<u8>,
     /// Stop after so many states; each takes about 50 bytes of memory
     #[arg(long, default_value_t = 20_000_000, value_name = "N")]
     states: usize,
@@ -64,9 +79,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.matrix {
         return Ok(matrix(&off, arguments.states));
     }
-    let scenario = catalogue::named(&arguments.scenario).ok_or_else(|| {
-        anyhow!("there is no scenario named {:?}; --list names those there are", arguments.scenario)
-    })?;
+    let scenario = scenario(arguments)?;
     let model = Model { scenario, rules: Rules::without(&off), to_the_end: arguments.to_the_end };
     let (outcome, took) = search(&model, arguments.states);
     println!("{}", row(&scenario, &off, &outcome, took));
@@ -83,6 +96,27 @@ fn run(arguments: &Arguments) -> Result<bool> {
         );
     }
     Ok(true)
+}
+
+/// The scenario asked for, with what the other arguments change in it.
+fn scenario(arguments: &Arguments) -> Result<Scenario> {
+    let mut scenario = catalogue::named(&arguments.scenario).ok_or_else(|| {
+        anyhow!("there is no scenario named {:?}; --list names those there are", arguments.scenario)
+    })?;
+    scenario.flights = arguments.flights.map_or(scenario.flights, usize::from);
+    scenario.restarts = arguments.restarts.unwrap_or(scenario.restarts);
+    scenario.bar_expiry = arguments.bar_expiry.unwrap_or(scenario.bar_expiry);
+    scenario.late_grants |= arguments.late_grants;
+    if let Some(free) = &arguments.free {
+        scenario.free = free.chars().try_fold(0, |set, letter| {
+            let node = "ABCD"[..scenario.nodes].find(letter.to_ascii_uppercase());
+            let node = node.ok_or_else(|| {
+                anyhow!("{} has no node {letter:?}; name its nodes by letters, as in ABC", scenario.name)
+            })?;
+            anyhow::Ok(set | 1 << node)
+        })?;
+    }
+    Ok(scenario)
 }
 
 fn rule(name: &str) -> Result<Rule> {

@@ -43,6 +43,10 @@ pub enum Step {
     Call(usize),
     /// A purge reaches a node and is acknowledged.
     Purge(usize),
+    /// A purge reaches a node, whose acknowledgement is slow.
+    SlowPurge(usize),
+    /// That acknowledgement arrives.
+    Acknowledged(usize),
     /// A purge reaches a node, too late or with its acknowledgement lost.
     PurgeUnheard(usize),
     /// The coordinator gives up waiting for acknowledgements.
@@ -197,10 +201,16 @@ impl Model {
         }
         let in_round = matches!(remove.phase, Phase::Round1 | Phase::Round2);
         for node in each(self.targets(remove) & others) {
+            let unheard = self.scenario.unheard & bit(node) != 0;
             if in_round && remove.acked & bit(node) == 0 {
                 take(Step::Purge(node));
+                if world.nodes[node].ack > 0 {
+                    take(Step::Acknowledged(node));
+                } else if unheard {
+                    take(Step::SlowPurge(node));
+                }
             }
-            if self.scenario.unheard & bit(node) != 0 {
+            if unheard {
                 take(Step::PurgeUnheard(node));
             }
         }
@@ -245,8 +255,13 @@ impl Model {
             Step::Call(node) => self.call(world, node),
             Step::Purge(node) => {
                 self.purge(world, node);
-                self.acknowledged(world, node);
+                self.acknowledged(world, node, world.nodes[node].view);
             }
+            Step::SlowPurge(node) => {
+                self.purge(world, node);
+                world.nodes[node].ack = world.nodes[node].view + 1;
+            }
+            Step::Acknowledged(node) => self.acknowledged(world, node, world.nodes[node].ack - 1),
             Step::PurgeUnheard(node) => {
                 self.purge(world, node);
                 if world.remove.phase != Phase::Round1 {

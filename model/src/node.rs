@@ -78,6 +78,8 @@ impl Model {
             fresh.window = self.scenario.window;
         }
         fresh.silent = self.scenario.bound;
+        // What was on the way when the process died still arrives.
+        fresh.ack = world.nodes[node].ack;
         world.nodes[node] = fresh;
         for flight in &mut world.flights {
             if usize::from(flight.at) == node {

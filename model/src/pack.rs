@@ -55,17 +55,17 @@ impl Register {
     }
 }
 
-const NODE_BITS: usize = 41;
+const NODE_BITS: usize = 42;
 const FLIGHT_BITS: usize = 14;
 const REMOVE_BITS: usize = 32;
-const REST_BITS: usize = 12;
+const REST_BITS: usize = 10;
 const _: () = assert!(NODES * NODE_BITS + FLIGHTS * FLIGHT_BITS + REMOVE_BITS + REST_BITS <= 256);
 
 /// The world's packed form.
 pub(crate) fn pack(world: &World) -> Packed {
     let mut bits = Bits { words: [0; 4], at: 0 };
-    for node in &world.nodes {
-        bits.put(pack_node(node), NODE_BITS);
+    for (number, node) in world.nodes.iter().enumerate() {
+        bits.put(pack_node(number, node), NODE_BITS);
     }
     for flight in &world.flights {
         bits.put(pack_flight(flight), FLIGHT_BITS);
@@ -74,7 +74,8 @@ pub(crate) fn pack(world: &World) -> Packed {
     let mut rest = Register { value: 0, at: 0 };
     rest.put(world.settled, 2);
     rest.put(world.restarts, 2);
-    for &ticks in &world.adopted {
+    // The first view has no view before it.
+    for &ticks in &world.adopted[1..] {
         rest.put(ticks, 2);
     }
     bits.put(rest.value, REST_BITS);
@@ -84,45 +85,55 @@ pub(crate) fn pack(world: &World) -> Packed {
 /// The world of a packed form.
 pub(crate) fn unpack(packed: &Packed) -> World {
     let mut bits = Bits { words: *packed, at: 0 };
-    let nodes = [0; NODES].map(|_| unpack_node(bits.take(NODE_BITS)));
+    let nodes = std::array::from_fn(|number| unpack_node(number, bits.take(NODE_BITS)));
     let flights = [0; FLIGHTS].map(|_| unpack_flight(bits.take(FLIGHT_BITS)));
     let remove = unpack_remove(bits.take(REMOVE_BITS));
     let mut rest = Register { value: bits.take(REST_BITS), at: 0 };
     let settled = rest.take(2);
     let restarts = rest.take(2);
-    let adopted = [0; VIEWS].map(|_| rest.take(2));
+    let mut adopted = [0; VIEWS];
+    for ticks in &mut adopted[1..] {
+        *ticks = rest.take(2);
+    }
     World { nodes, flights, remove, settled, adopted, restarts }
 }
 
-fn pack_node(node: &Node) -> u64 {
+fn pack_node(number: usize, node: &Node) -> u64 {
     let mut out = Register { value: 0, at: 0 };
     out.put(node.view, 2);
     out.put(node.copy as u8, 2);
     out.put(node.window, 2);
     out.put(node.held, 2);
     out.put(node.silent, 2);
+    out.put(node.ack, 3);
     out.put(node.bars, 4);
     out.put(node.bars_left, 3);
     for other in 0..NODES {
         out.put(node.grants[other], 2);
-        out.put(node.late[other], 2);
+        // A node's beats to itself are never slow.
+        if other != number {
+            out.put(node.late[other], 2);
+        }
         out.put(node.lent[other], 2);
     }
     out.value
 }
 
-fn unpack_node(value: u64) -> Node {
+fn unpack_node(number: usize, value: u64) -> Node {
     let mut from = Register { value, at: 0 };
     let mut node = Node::new(from.take(2));
     node.copy = [Copied::Nothing, Copied::Hot, Copied::Main][usize::from(from.take(2))];
     node.window = from.take(2);
     node.held = from.take(2);
     node.silent = from.take(2);
+    node.ack = from.take(3);
     node.bars = from.take(4);
     node.bars_left = from.take(3);
     for other in 0..NODES {
         node.grants[other] = from.take(2);
-        node.late[other] = from.take(2);
+        if other != number {
+            node.late[other] = from.take(2);
+        }
         node.lent[other] = from.take(2);
     }
     node

@@ -27,7 +27,7 @@ pub struct Scenario {
     pub free: u8,
     /// Nodes at which the Remove may be called.
     pub coordinators: u8,
-    /// Nodes whose acknowledgements may be lost and whom purges may reach late.
+    /// Nodes whose acknowledgements may be slow or lost and whom purges may reach late.
     pub unheard: u8,
     /// Whether the Remove is called before anything else happens.
     pub called_first: bool,

@@ -40,6 +40,8 @@ pub struct Node {
     pub grants: [u8; NODES],
     /// As an asker: ticks left of a grant whose reply is still on the way, 0 for none.
     pub late: [u8; NODES],
+    /// Its acknowledgement of this round's purge is on the way and carries this view, counted from 1; 0 for none.
+    pub ack: u8,
     /// As a grantor: ticks left of what it last granted to each node.
     pub lent: [u8; NODES],
     /// As a grantor: ticks for which it grants nothing after its start.
@@ -58,6 +60,7 @@ impl Node {
             copy: Copied::Nothing,
             window: 0,
             held: 0,
+            ack: 0,
             grants: [0; NODES],
             late: [0; NODES],
             lent: [0; NODES],
