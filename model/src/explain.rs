@@ -73,6 +73,9 @@ impl Model {
                 )
             }
             Step::Round2 => format!("{coordinator} begins round 2"),
+            Step::ForeignLift(grantor) => {
+                format!("{} lifts its bars for another Remove", letter(grantor))
+            }
             Step::Confirm(grantor) => format!("{} confirms its bar", letter(grantor)),
             Step::Succeed => "the Remove returns SUCCESS".to_owned(),
         }

@@ -9,7 +9,7 @@ use crate::rules::Rule::{
     G4Silent, G5Cumulative, G5WaitAll, G5WaitMajority, G6Keep, G6Settled, K1Forget, K1Generation, K1OneStep,
     K2Join, K2JoinLater, K2Keep, K2Peek, K3Join, K3Keep, K3Young, K4View, K4Window, K5Copies, K5Flights,
     K5Generation, K6Forward, K6Hot, K6Serve, R1InTime, R1Learn, R1Views, R1Wait, R2Learn, R2Unreached,
-    R2Views, R2Wait, R3Confirm, R3InTime, R3Learn, R3Round, R4LateAck, R4Restart, R5Deadline, R5Renew,
+    R2Views, R2Wait, R3Confirm, R3InTime, R3Learn, R3Round, R4LateAck, R4Own, R4Restart, R5Deadline, R5Renew,
 };
 use crate::scenario::Scenario;
 
@@ -70,6 +70,7 @@ pub const NEEDED: &[Finding] = &[
     breaks(&[R3InTime], ONE_VIEW, 17),
     breaks(&[R4Restart], PEEKS_RESTART, 17),
     breaks(&[R4LateAck], PEEKS, 17),
+    breaks(&[R4Own], PEEKS, 19),
 ];
 
 /// Rules that cover for each other: either alone suffices, without both a promise breaks.

@@ -55,6 +55,8 @@ pub enum Step {
     Bar(usize),
     /// The second round begins.
     Round2,
+    /// Another Remove's release of the same node reaches a grantor (only with a rule switched off).
+    ForeignLift(usize),
     /// A grantor confirms its bars.
     Confirm(usize),
     /// The Remove returns success.
@@ -214,6 +216,10 @@ impl Model {
                 take(Step::PurgeUnheard(node));
             }
         }
+        if !self.rules.has(Rule::R4Own) {
+            let barring = (0..self.scenario.nodes).filter(|&node| world.nodes[node].bars != 0);
+            barring.for_each(|grantor| take(Step::ForeignLift(grantor)));
+        }
         if self.round1_ends(world) {
             take(Step::Conclude);
         }
@@ -271,6 +277,7 @@ impl Model {
             Step::Conclude => self.conclude(world),
             Step::Bar(grantor) => self.ask_bar(world, grantor),
             Step::Round2 => self.begin_round2(world),
+            Step::ForeignLift(grantor) => world.nodes[grantor].bars = 0,
             Step::Confirm(grantor) => self.confirm(world, grantor),
             Step::Succeed => self.succeed(world),
         }

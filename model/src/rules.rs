@@ -78,6 +78,7 @@ rules! {
     R3InTime "Round 2 succeeds only with all acknowledgements inside the window."
     R4Restart "A restart of the barred node does not lift the bar."
     R4LateAck "A late acknowledgement of round 1 does not lift the bar."
+    R4Own "A bar is lifted only for the Remove that set it, not by another Remove of any key."
     R5Deadline "Bars expire: the coordinator must succeed before the first of them can have."
     R5Renew "Bars expire: a confirmation in round 2 renews them."
 }

@@ -43,7 +43,7 @@ fn a_change_of_grantors_holds() {
 
 #[test]
 fn a_remove_can_succeed_with_and_without_bars() {
-    for scenario in [ONE_VIEW, PEEKS, PEEKS_EXPIRY, JOIN_ONE_GRANTOR] {
+    for scenario in [TWO_NODES, ONE_VIEW, PEEKS, PEEKS_EXPIRY, JOIN_ONE_GRANTOR] {
         let outcome = search(scenario, true, 400_000);
         assert!(outcome.after_bars > 0, "{}: no Remove succeeds after bars", scenario.name);
         assert!(outcome.successes > outcome.after_bars, "{}: no Remove succeeds in round 1", scenario.name);
