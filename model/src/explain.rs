@@ -21,7 +21,7 @@ impl Model {
             Source::Copy(Copied::Hot) => "from its hot cache".to_owned(),
             Source::Copy(_) => "from its main cache".to_owned(),
             Source::Flight => "by joining a flight".to_owned(),
-            Source::Peer(peer) => format!("by a fetch from {}", letter(peer)),
+            Source::Peer(peer) => format!("by asking {}", letter(peer)),
         };
         lines.push(format!(
             "BROKEN: a Get at {} that starts now answers the old value {from}",

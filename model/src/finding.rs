@@ -91,7 +91,7 @@ pub const SPARE: &[Finding] = &[
     holds(&[K6Forward], ONE_VIEW),
     holds(&[G1UnderView], ONE_VIEW),
     holds(&[G2Lapse], LEAVE),
-    holds(&[G3Newer], LEAVE),
+    holds(&[G3Newer], JOIN_ONE_GRANTOR),
     holds(&[R1Wait], ONE_VIEW),
     holds(&[R5Deadline], PEEKS_EXPIRY),
     holds(&[R5Renew], PEEKS_EXPIRY),

@@ -20,7 +20,7 @@ pub enum Source {
     Copy(Copied),
     /// A flight at the node that the Get joins.
     Flight,
-    /// A peer that the node asks for it.
+    /// A peer that the node asks for it, or peeks at.
     Peer(usize),
 }
 
@@ -46,6 +46,11 @@ impl Model {
         });
         if joins {
             return Some(Source::Flight);
+        }
+        if let Some(previous) = self.peeked_by(world, node)
+            && self.peeked(world, previous) == Reply::Old
+        {
+            return Some(Source::Peer(previous));
         }
         let asked = self.view(world.nodes[node].view).asked_by(node);
         each(asked).find(|&peer| self.fetched(world, peer) == Reply::Old).map(Source::Peer)

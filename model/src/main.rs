@@ -33,6 +33,9 @@ struct Arguments {
     /// Let these nodes beat as they like, for example ABC
     #[arg(long, value_name = "NODES")]
     free: Option<String>,
+    /// Let the Remove be called at these nodes only
+    #[arg(long, value_name = "NODES")]
+    coordinators: Option<String>,
     /// Let replies to beats of the free nodes be slow
     #[arg(long)]
     late_grants: bool,
@@ -108,15 +111,23 @@ fn scenario(arguments: &Arguments) -> Result<Scenario> {
     scenario.bar_expiry = arguments.bar_expiry.unwrap_or(scenario.bar_expiry);
     scenario.late_grants |= arguments.late_grants;
     if let Some(free) = &arguments.free {
-        scenario.free = free.chars().try_fold(0, |set, letter| {
-            let node = "ABCD"[..scenario.nodes].find(letter.to_ascii_uppercase());
-            let node = node.ok_or_else(|| {
-                anyhow!("{} has no node {letter:?}; name its nodes by letters, as in ABC", scenario.name)
-            })?;
-            anyhow::Ok(set | 1 << node)
-        })?;
+        scenario.free = nodes(&scenario, free)?;
+    }
+    if let Some(coordinators) = &arguments.coordinators {
+        scenario.coordinators = nodes(&scenario, coordinators)?;
     }
     Ok(scenario)
+}
+
+/// A set of the scenario's nodes from their letters.
+fn nodes(scenario: &Scenario, letters: &str) -> Result<u8> {
+    letters.chars().try_fold(0, |set, letter| {
+        let node = "ABCD"[..scenario.nodes].find(letter.to_ascii_uppercase());
+        let node = node.ok_or_else(|| {
+            anyhow!("{} has no node {letter:?}; name its nodes by letters, as in ABC", scenario.name)
+        })?;
+        Ok(set | 1 << node)
+    })
 }
 
 fn rule(name: &str) -> Result<Rule> {

@@ -169,11 +169,8 @@ impl Model {
                 for owner in each(self.view(own).asked_by(node)) {
                     take(Step::Start(self.flight(world, Kind::Fetch, node, owner)));
                 }
-                if self.scenario.peeks && own > 0 && usize::from(self.view(own).owners[0]) == node {
-                    let previous = usize::from(self.view(own - 1).owners[0]);
-                    if previous != node {
-                        take(Step::Start(self.flight(world, Kind::Peek, node, previous)));
-                    }
+                if let Some(previous) = self.peeked_by(world, node) {
+                    take(Step::Start(self.flight(world, Kind::Peek, node, previous)));
                 }
             }
         }

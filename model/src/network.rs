@@ -29,6 +29,16 @@ impl Model {
         answers && (self.serves(world, node) || !self.rules.has(Rule::K6Serve))
     }
 
+    /// At whom a Get at this node may peek: a new owner at the owner in the view before.
+    pub(crate) fn peeked_by(&self, world: &World, node: usize) -> Option<usize> {
+        let own = world.nodes[node].view;
+        if !self.scenario.peeks || own == 0 || usize::from(self.view(own).owners[0]) != node {
+            return None;
+        }
+        let previous = usize::from(self.view(own - 1).owners[0]);
+        (previous != node).then_some(previous)
+    }
+
     /// What `target` says to a peek: its main or nothing, and before the Remove was called any value is old.
     pub(crate) fn peeked(&self, world: &World, target: usize) -> Reply {
         if self.main_answers_old(world, target) { Reply::Old } else { Reply::New }
