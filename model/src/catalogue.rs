@@ -203,6 +203,7 @@ pub const LATE_GRANTS: Scenario = Scenario {
     name: "late-grants",
     text: "one view, grants to C arrive late",
     late_grants: true,
+    restarts: 0,
     ..ONE_VIEW
 };
 

@@ -90,7 +90,7 @@ pub const SPARE: &[Finding] = &[
     holds(&[K6Serve], ONE_VIEW),
     holds(&[K6Forward], ONE_VIEW),
     holds(&[G1UnderView], ONE_VIEW),
-    holds(&[G2Lapse], LEAVE),
+    holds(&[G2Lapse], JOIN_ONE_GRANTOR),
     holds(&[G3Newer], JOIN_ONE_GRANTOR),
     holds(&[R1Wait], ONE_VIEW),
     holds(&[R5Deadline], PEEKS_EXPIRY),
