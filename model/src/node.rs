@@ -1,4 +1,4 @@
-//! What a node does as a cache: serve, lapse, purge, adopt a view, restart, start and finish flights (K1 to K5, G1, G2).
+//! What a node does as a cache: serve, lapse, purge, adopt a view, restart, fly (K1 to K5, G1, G2).
 
 use crate::model::Model;
 use crate::rules::Rule;
