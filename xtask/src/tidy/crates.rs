@@ -44,6 +44,12 @@ const LAWS: &[Law] = &[
         why: "the loading process runs in a test without a socket",
     },
     Law {
+        krate: "model",
+        may: &[],
+        never: &["tokio", "tonic", "kube", "k8s-openapi", "moka"],
+        why: "it judges the protocol, not the code that implements it",
+    },
+    Law {
         krate: "process",
         may: &[],
         never: &["kube", "k8s-openapi", "moka", "tonic"],
