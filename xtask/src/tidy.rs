@@ -10,6 +10,7 @@ mod imports;
 mod length;
 mod links;
 mod machine;
+mod map;
 mod modules;
 mod names;
 mod quotes;
@@ -34,6 +35,7 @@ const RULES: &[fn(&Tree) -> Vec<Fault>] = &[
     modules::check,
     links::check,
     machine::check,
+    map::check,
     quotes::check,
 ];
 

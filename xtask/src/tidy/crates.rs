@@ -21,7 +21,8 @@ struct Law {
     why: &'static str,
 }
 
-const ALL: &[&str] = &["ring", "proto", "group", "process", "node", "client", "crds", "operator"];
+/// What ARCHITECTURE.md calls "all".
+pub(crate) const ALL: &[&str] = &["ring", "proto", "group", "process", "node", "client", "crds", "operator"];
 
 /// The same table as in ARCHITECTURE.md. A new arrow is a change of both, and of deny.toml.
 const LAWS: &[Law] = &[
@@ -63,8 +64,8 @@ const LAWS: &[Law] = &[
     },
     Law {
         krate: "client",
-        may: &["proto", "ring", "group"],
-        never: &["kube", "k8s-openapi"],
+        may: &["proto"],
+        never: &["kube", "k8s-openapi", "moka"],
         why: "an application embeds it",
     },
     Law { krate: "crds", may: &[], never: &["tonic", "moka"], why: "chart tools and tests read its types" },
@@ -77,7 +78,7 @@ const LAWS: &[Law] = &[
     Law { krate: "examples", may: &["proto", "client"], never: &["kube", "moka"], why: "a user copies them" },
     Law {
         krate: "e2e",
-        may: ALL,
+        may: &[],
         never: &["kube-client"],
         why: "it drives what a user drives: kubectl and the binaries",
     },
@@ -89,6 +90,16 @@ const LAWS: &[Law] = &[
         why: "the commands build before the crates do",
     },
 ];
+
+/// The folders of ours on which a crate may depend; `None` if no law speaks of it.
+pub(crate) fn may(krate: &str) -> Option<&'static [&'static str]> {
+    LAWS.iter().find(|law| law.krate == krate).map(|law| law.may)
+}
+
+/// Every crate of which a law speaks.
+pub(crate) fn spoken_of() -> impl Iterator<Item = &'static str> {
+    LAWS.iter().map(|law| law.krate)
+}
 
 /// The only crates of others that `ring` names.
 const RING_NAMES: &[&str] = &["thiserror"];
