@@ -13,6 +13,7 @@ use crate::demo::load::{Load, Loader};
 use crate::demo::target::{CLUSTER_FILE, Choice, Target};
 use crate::images::build::Images;
 use crate::install;
+use crate::output::Output;
 use crate::progress::Progress;
 use crate::tools::interrupt::Interrupt;
 
@@ -38,6 +39,9 @@ pub(crate) struct DemoCommand {
     /// Remove every trace of the demo instead
     #[arg(long)]
     down: bool,
+    /// For whom the figures are
+    #[arg(long, value_enum, default_value_t = Output::Text, conflicts_with = "down")]
+    output: Output,
 }
 
 /// Runs the demo, or removes it.
@@ -67,6 +71,10 @@ pub(crate) fn run(command: &DemoCommand, progress: &Progress) -> Result<()> {
     progress.step("waiting for the cluster", || wait_available(&target))?;
     interrupt.check()?;
     let account = measure(&target, &images, progress)?;
+    if command.output == Output::Json {
+        println!("{:#}", account.json());
+        return account.verdict();
+    }
     let columns = target.kubectl(&["get", "cc", NAME])?;
     println!("\n{columns}\n{}", account.table());
     account.verdict()?;

@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod images;
 mod install;
+mod output;
 mod progress;
 mod test;
 mod tidy;

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 
 use anyhow::{Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use crate::cluster::{Cluster, DEFAULT_NAME, door, registry, status};
+use crate::output::Output;
 use crate::progress::Progress;
 use crate::tools::run;
 
@@ -88,12 +89,6 @@ pub(crate) struct Which {
     /// The cluster's name
     #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    Text,
-    Json,
 }
 
 /// Does what the command line says.

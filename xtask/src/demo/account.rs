@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The figures of one demo.
 #[derive(Debug)]
@@ -68,6 +68,16 @@ impl Account {
         text
     }
 
+    /// The figures for programs: two reports of `groupcachectl load`, and what the loader counted.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "cold_key": {"report": self.herd.0, "loads": self.cold_loads},
+            "zipf": {"report": self.zipf.0},
+            "loads": self.loads,
+            "promises_kept": self.verdict().is_ok(),
+        })
+    }
+
     /// Refuses figures that break a promise.
     ///
     /// # Errors
@@ -113,6 +123,17 @@ mod tests {
         for figure in ["1,000", "700", "300", "1,300", "12.0 ms", "0.80 ms"] {
             assert!(table.contains(figure), "{figure} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn programs_get_the_figures_and_the_verdict() {
+        let (kept, broken) = (account(0, 1).json(), account(0, 2).json());
+
+        assert_eq!(
+            (&kept["cold_key"]["report"]["gets"], &kept["cold_key"]["loads"]),
+            (&json!(1000), &json!(1))
+        );
+        assert_eq!((&kept["promises_kept"], &broken["promises_kept"]), (&json!(true), &json!(false)));
     }
 
     #[test]
