@@ -168,11 +168,21 @@ fn ttl(headers: &HeaderMap) -> Option<Duration> {
                 return Some(Duration::ZERO);
             }
             if let Some(seconds) = directive.strip_prefix("max-age=") {
-                ttl = seconds.trim_matches('"').parse().ok().map(Duration::from_secs);
+                // The shortest that is said counts, and what is no number says: stale already (RFC 9111, 4.2.1).
+                let age = age(seconds.trim_matches('"'));
+                ttl = Some(ttl.map_or(age, |before: Duration| before.min(age)));
             }
         }
     }
     ttl
+}
+
+/// Whole seconds; more than can be counted is as long as can be counted.
+fn age(seconds: &str) -> Duration {
+    if seconds.is_empty() || !seconds.bytes().all(|b| b.is_ascii_digit()) {
+        return Duration::ZERO;
+    }
+    seconds.parse().map_or(Duration::MAX, Duration::from_secs)
 }
 
 /// The gRPC code that says best what a status says.
@@ -214,6 +224,10 @@ mod tests {
         assert_eq!(ttl_of("max-age=60"), Some(Duration::from_secs(60)));
         assert_eq!(ttl_of("public, Max-Age=5"), Some(Duration::from_secs(5)));
         assert_eq!(ttl_of("max-age=60, no-store"), Some(Duration::ZERO));
-        assert_eq!(ttl_of("max-age=soon"), None);
+        assert_eq!(ttl_of("max-age=60, max-age=5"), Some(Duration::from_secs(5)));
+        for nonsense in ["max-age=soon", "max-age=-5", "max-age=", "max-age=+5", "max-age=5, max-age=1.5"] {
+            assert_eq!(ttl_of(nonsense), Some(Duration::ZERO), "{nonsense}");
+        }
+        assert_eq!(ttl_of("max-age=99999999999999999999999"), Some(Duration::MAX));
     }
 }
