@@ -1,7 +1,7 @@
 //! The loaders: adapters from the group's seam to services that know the truth.
 //!
 //! * [`grpc`]: a service that speaks `groupcache.loader.v1`; [`addresses`] are where it lives.
-//! * [`http`]: a service that answers GET; [`template`] is its URL.
+//! * [`http`]: a service that answers GET; [`template`] is its URL, [`reach`] where it may not be.
 //! * [`guard`]: bounds and timeout around any of them, per group.
 
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ pub mod addresses;
 pub mod grpc;
 pub mod guard;
 pub mod http;
+pub mod reach;
 pub mod template;
 
 /// gRPC's number for a deadline that passed.

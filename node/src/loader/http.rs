@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::causes::causes;
 use crate::configuration::MAX_VALUE_BYTES;
+use crate::loader::reach::Resolver;
 use crate::loader::template::UrlTemplate;
 use crate::loader::{UNAVAILABLE, UNKNOWN, failed};
 use crate::memory::{InFlightBytes, Reserved};
@@ -43,7 +44,7 @@ pub struct HttpLoader {
     template: UrlTemplate,
     max_value_bytes: usize,
     in_flight: InFlightBytes,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>,
 }
 
 impl HttpLoader {
@@ -55,7 +56,7 @@ impl HttpLoader {
         max_value_bytes: usize,
         in_flight: InFlightBytes,
     ) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -144,7 +145,7 @@ impl Loader for HttpLoader {
     }
 }
 
-fn https(tcp: HttpConnector) -> HttpsConnector<HttpConnector> {
+fn https(tcp: HttpConnector<Resolver>) -> HttpsConnector<HttpConnector<Resolver>> {
     hyper_rustls::HttpsConnectorBuilder::new()
         .with_webpki_roots()
         .https_or_http()
