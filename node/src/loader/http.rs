@@ -17,9 +17,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::causes::causes;
 use crate::configuration::MAX_VALUE_BYTES;
+use crate::loader::failure::{UNAVAILABLE, UNKNOWN, failed};
 use crate::loader::reach::Resolver;
 use crate::loader::template::UrlTemplate;
-use crate::loader::{UNAVAILABLE, UNKNOWN, failed};
 use crate::memory::{InFlightBytes, Reserved};
 
 /// How long an unused connection is kept: less than any common server's own limit (the shortest is 2 s), so that a load never meets a connection being closed.

@@ -176,3 +176,8 @@ fn check_count(keys: usize) -> Result<(), CallError> {
     }
     Err(CallError::Invalid(format!("{keys} keys; at most {MAX_KEYS} may be asked for at a time")))
 }
+
+/// A Remove that states a version of the source asks for more than this release keeps; taken silently it would be a promise not held.
+pub(crate) fn versionless(source_version: Option<u64>) -> Result<(), CallError> {
+    source_version.map_or(Ok(()), |_| Err(CallError::NotServed("Remove with a source_version")))
+}

@@ -1,4 +1,4 @@
-//! The cluster port: what other nodes and the operator ask of this node. An application never reaches it, so it alone believes who says it is a peer.
+//! The cluster port: what other nodes and the operator ask. It believes who says it is a peer: no application is here.
 
 use std::pin::Pin;
 use std::sync::Arc;

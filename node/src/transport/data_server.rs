@@ -6,7 +6,7 @@ use futures::Stream;
 use groupcache_proto::cache::{self as wire, cache_service_server::CacheService};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::transport::calls::{CallError, Calls};
+use crate::transport::calls::{CallError, Calls, versionless};
 use crate::transport::outgoing::Weight;
 use crate::transport::overdue::deadline_in;
 use crate::transport::stream;
@@ -109,9 +109,4 @@ pub(crate) fn weighed<T>(answer: T, weight: Weight) -> Response<T> {
     let mut response = Response::new(answer);
     response.extensions_mut().insert(weight);
     response
-}
-
-/// A Remove that states a version of the source asks for more than this release keeps; taken silently it would be a promise not held.
-pub(crate) fn versionless(source_version: Option<u64>) -> Result<(), CallError> {
-    source_version.map_or(Ok(()), |_| Err(CallError::NotServed("Remove with a source_version")))
 }

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use crate::transport::calls::{self, CallError, Calls};
 use crate::transport::outgoing::Weight;
-use crate::transport::overdue::is_grpc;
 use crate::transport::wire::{retry_after, words};
 
 /// The routes of this door.
@@ -66,6 +65,11 @@ pub async fn elsewhere(request: Request<Body>) -> Response {
     }
     let detail = "this port serves gRPC, and GET, HEAD and DELETE on /v1/groups/{group}/keys/{key}";
     problem(StatusCode::NOT_FOUND, "path", "There is no such path", detail)
+}
+
+/// True for a request that wants its answer in gRPC's words.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// What a request asks.

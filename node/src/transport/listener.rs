@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::ConnectionMetrics;
+use crate::transport::http::is_grpc;
 use crate::transport::outgoing::{OutOfRoom, Outgoing, Unsent};
 use crate::transport::overdue;
 use crate::transport::preface::{self, Protocol};
@@ -259,7 +260,7 @@ impl tower::Service<Request<Incoming>> for Service {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let Service { router, unsent } = self.clone();
         Box::pin(async move {
-            let grpc = overdue::is_grpc(request.headers());
+            let grpc = is_grpc(request.headers());
             let response = overdue::answer(router, request.map(Body::new)).await;
             Ok(unsent.watch(response).await.unwrap_or_else(|OutOfRoom| overdue::passed(grpc)))
         })

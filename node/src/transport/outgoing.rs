@@ -1,4 +1,4 @@
-//! Answers on their way out: large ones have a place in a budget until they are sent, and a client that does not read loses its connection.
+//! Answers on their way out: large ones have a place in a budget, and a client that does not read is cut off.
 //!
 //! Without this a few connections whose windows stay shut pin any amount of memory: each answer waits, encoded, for its reader.
 

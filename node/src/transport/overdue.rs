@@ -1,17 +1,16 @@
-//! Calls that are never sent whole: what no handler can end, because none has begun, is ended here by the call's deadline.
+//! Calls that are never sent whole: no handler has begun them, so they are ended here by their deadline.
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use groupcache_group::group::GetError;
-use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::transport::calls::{self, CallError};
-use crate::transport::http::failed;
+use crate::transport::http::{failed, is_grpc};
 use crate::transport::wire::status;
 
 /// How much later than a handler's own answer this one comes.
@@ -40,11 +39,6 @@ pub(crate) fn passed(grpc: bool) -> Response<Body> {
 
 fn refused(grpc: bool, error: &CallError) -> Response<Body> {
     if grpc { status(error).into_http() } else { failed(error) }
-}
-
-/// True for a request that wants its answer in gRPC's words.
-pub(crate) fn is_grpc(headers: &http::HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The moment a gRPC call must be answered by.

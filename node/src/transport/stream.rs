@@ -6,8 +6,7 @@ use futures::{Stream, StreamExt};
 use groupcache_proto::cache::{self as wire, stream_request::Call, stream_response::Answer};
 use tonic::{Status, Streaming};
 
-use crate::transport::calls::{self, CallError, Calls};
-use crate::transport::data_server::versionless;
+use crate::transport::calls::{self, CallError, Calls, versionless};
 use crate::transport::wire::{failure, get_response, key_result};
 
 /// Calls of one stream under way; the next is read when one of them has been answered.

@@ -1,4 +1,4 @@
-//! Clients that do not read what they asked for, or do not send what they began: neither holds memory or a call for long.
+//! Clients that do not read what they asked for, or do not send what they began, hold nothing for long.
 
 use std::time::Duration;
 
