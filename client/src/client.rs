@@ -14,6 +14,8 @@ use tonic::{Code, Request, Response, Status};
 use crate::config::{Builder, MAX_ATTEMPTS};
 use crate::error::{ConnectError, Failure, GetError, RemoveError, is_of_the_loader};
 use crate::nodes::{Nodes, root_cause};
+use crate::resolve::{Dns, Resolve};
+use crate::target::Target;
 use crate::throttle::Throttle;
 
 /// Longest answer that is read, in bytes: eight values of the largest size a group can allow.
@@ -225,6 +227,31 @@ impl Client {
             inner.retries.fetch_add(1, Ordering::Relaxed);
             tried = Some(node.address);
             attempt += 1;
+        }
+    }
+}
+
+impl Builder {
+    /// Resolves `addresses` (`dns:///host:port`, `http://host:port` or `host:port`, several divided by commas) and waits for the first connection.
+    ///
+    /// # Errors
+    /// If an address is malformed, or if no node is connected when the deadline passes.
+    pub async fn connect(self, addresses: &str) -> Result<Client, ConnectError> {
+        let targets: Vec<Target> =
+            addresses.split(',').map(|address| address.trim().parse()).collect::<Result<_, _>>()?;
+        self.connect_resolved(Dns::new(targets)).await
+    }
+
+    /// The same, with the addresses that `resolver` names.
+    ///
+    /// # Errors
+    /// If no node is connected when the deadline passes.
+    pub async fn connect_resolved(self, resolver: impl Resolve) -> Result<Client, ConnectError> {
+        let nodes = Nodes::start(&self, Arc::new(resolver));
+        let deadline = tokio::time::Instant::now() + self.deadline;
+        match nodes.wait(deadline, None).await {
+            Some(_) => Ok(Client::new(nodes, &self)),
+            None => Err(ConnectError::NoNode(nodes.trouble())),
         }
     }
 }

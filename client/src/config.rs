@@ -1,14 +1,7 @@
 //! The client's settings and their defaults.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
-
-use crate::client::Client;
-use crate::error::ConnectError;
-use crate::nodes::Nodes;
-use crate::resolve::{Dns, Resolve};
-use crate::target::Target;
 
 /// Attempts per call: the first, and one retry at another node after UNAVAILABLE.
 pub const MAX_ATTEMPTS: u32 = 2;
@@ -77,29 +70,6 @@ impl Builder {
     pub fn connections_per_node(mut self, connections: usize) -> Self {
         self.connections_per_node = connections.clamp(1, 64);
         self
-    }
-
-    /// Resolves `addresses` (`dns:///host:port`, `http://host:port` or `host:port`, several divided by commas) and waits for the first connection.
-    ///
-    /// # Errors
-    /// If an address is malformed, or if no node is connected when the deadline passes.
-    pub async fn connect(self, addresses: &str) -> Result<Client, ConnectError> {
-        let targets: Vec<Target> =
-            addresses.split(',').map(|address| address.trim().parse()).collect::<Result<_, _>>()?;
-        self.connect_resolved(Dns::new(targets)).await
-    }
-
-    /// The same, with the addresses that `resolver` names.
-    ///
-    /// # Errors
-    /// If no node is connected when the deadline passes.
-    pub async fn connect_resolved(self, resolver: impl Resolve) -> Result<Client, ConnectError> {
-        let nodes = Nodes::start(&self, Arc::new(resolver));
-        let deadline = tokio::time::Instant::now() + self.deadline;
-        match nodes.wait(deadline, None).await {
-            Some(_) => Ok(Client::new(nodes, &self)),
-            None => Err(ConnectError::NoNode(nodes.trouble())),
-        }
     }
 }
 

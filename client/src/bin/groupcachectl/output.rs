@@ -1,6 +1,7 @@
 //! How a command ends and what it prints.
 
 use clap::ValueEnum;
+use groupcache_client::client::Source;
 use serde_json::{Value, json};
 
 /// The exit code for "no such key"; 0 is success, 1 failure, 2 wrong usage.
@@ -43,5 +44,17 @@ mod tests {
     fn bytes_that_are_no_text_are_written_in_hex() {
         assert_eq!(bytes_field("value", b"CRAB"), ("value".to_owned(), json!("CRAB")));
         assert_eq!(bytes_field("value", b"\xff\x00"), ("value_hex".to_owned(), json!("ff00")));
+    }
+}
+
+/// A source as the word that summaries use.
+pub(crate) fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Unspecified => "unspecified",
+        Source::Main => "main",
+        Source::Hot => "hot",
+        Source::Peer => "peer",
+        Source::Loader => "loader",
+        Source::Stale => "stale",
     }
 }
