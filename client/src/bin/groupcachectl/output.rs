@@ -36,17 +36,6 @@ pub(crate) fn bytes_field(name: &str, bytes: &[u8]) -> (String, Value) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_that_are_no_text_are_written_in_hex() {
-        assert_eq!(bytes_field("value", b"CRAB"), ("value".to_owned(), json!("CRAB")));
-        assert_eq!(bytes_field("value", b"\xff\x00"), ("value_hex".to_owned(), json!("ff00")));
-    }
-}
-
 /// A source as the word that summaries use.
 pub(crate) fn source_name(source: Source) -> &'static str {
     match source {
@@ -56,5 +45,16 @@ pub(crate) fn source_name(source: Source) -> &'static str {
         Source::Peer => "peer",
         Source::Loader => "loader",
         Source::Stale => "stale",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_written_in_hex() {
+        assert_eq!(bytes_field("value", b"CRAB"), ("value".to_owned(), json!("CRAB")));
+        assert_eq!(bytes_field("value", b"\xff\x00"), ("value_hex".to_owned(), json!("ff00")));
     }
 }
