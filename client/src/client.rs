@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 use crate::config::{Builder, MAX_ATTEMPTS};
-use crate::error::{ConnectError, Failure, GetError, RemoveError};
+use crate::error::{ConnectError, Failure, GetError, RemoveError, is_of_the_loader};
 use crate::nodes::{Nodes, root_cause};
 use crate::resolve::{Dns, Resolve};
 use crate::target::Target;
@@ -272,6 +272,10 @@ fn judge(status: Status, deadline: Instant) -> Failure {
     }
     match std::error::Error::source(&status) {
         Some(source) => Failure::Lost(root_cause(source)),
+        // Neither the caller nor a node cancels: the connection ended under the call.
+        None if status.code() == Code::Cancelled && !is_of_the_loader(&status) => {
+            Failure::Lost(format!("the call was cut off: {}", status.message()))
+        }
         None => Failure::Status(status),
     }
 }

@@ -140,7 +140,7 @@ impl From<Failure> for RemoveError {
 }
 
 /// True if a node only passes on what the loader said: final, whatever the code, and the same at every other node.
-fn is_of_the_loader(status: &Status) -> bool {
+pub(crate) fn is_of_the_loader(status: &Status) -> bool {
     let info = status.get_details_error_info();
     info.is_some_and(|info| info.reason == "LOADER_FAILED" && info.domain == "groupcache.dev")
 }

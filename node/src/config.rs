@@ -1,4 +1,4 @@
-//! What a node is started with: typed, with units, made by [`crate::args`] or by whoever starts nodes in a test.
+//! What a node is started with: typed, with units; [`crate::args`] makes it, or whoever starts nodes itself.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

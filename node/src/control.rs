@@ -1,4 +1,4 @@
-//! Memberships as the cluster port sees them: pushes, announcements, and catching up with a peer that is ahead.
+//! Memberships as the cluster port sees them: pushes, announcements, and catching up with a peer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

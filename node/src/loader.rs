@@ -1,13 +1,13 @@
 //! The loaders: adapters from the group's seam to services that know the truth.
 //!
 //! * [`grpc`]: a service that speaks `groupcache.loader.v1`; [`addresses`] are where it lives.
-//! * [`http`]: a service that answers GET; [`template`] is its URL.
+//! * [`http`]: a service that answers GET; [`template`] is its URL, [`reach`] where it may not be.
 //! * [`guard`]: bounds and timeout around any of them, per group.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use groupcache_group::loader::{LoadError, Loader};
+use groupcache_group::loader::Loader;
 use parking_lot::Mutex;
 
 use crate::configuration::{LoaderKind, LoaderSettings};
@@ -18,17 +18,12 @@ use crate::memory::InFlightBytes;
 use crate::metrics::LoadMetrics;
 
 pub mod addresses;
+mod failure;
 pub mod grpc;
 pub mod guard;
 pub mod http;
+pub mod reach;
 pub mod template;
-
-/// gRPC's number for a deadline that passed.
-pub(crate) const DEADLINE_EXCEEDED: i32 = 4;
-/// gRPC's number for "try again".
-pub(crate) const UNAVAILABLE: i32 = 14;
-/// gRPC's number for a failure of which no more is known.
-pub(crate) const UNKNOWN: i32 = 2;
 
 /// A loader of one group, with what it was made of.
 type Made = ((usize, LoaderSettings), Arc<Guard>);
@@ -93,9 +88,4 @@ impl Loaders {
         };
         Guard::new(inner, group, settings, self.metrics.clone())
     }
-}
-
-/// A failure of the loader called `name`.
-pub(crate) fn failed(name: &str, code: i32, what: impl std::fmt::Display) -> LoadError {
-    LoadError::Failed { code, message: Arc::from(format!("loader {name}: {what}")) }
 }

@@ -74,6 +74,12 @@ impl Outcome {
     }
 }
 
+/// Most faults of one snapshot that are told.
+const SHOWN_FAULTS: usize = 64;
+
+/// Longest text of a fault that is told: texts repeat names, which may be anything.
+const SHOWN_FAULT_CHARS: usize = 512;
+
 /// Puts an adopted snapshot to work: groups, loaders and connections.
 pub type Install = Box<dyn Fn(Checked, Arc<View>) + Send + Sync>;
 
@@ -139,6 +145,7 @@ impl Membership {
                     self.in_force.send_replace(Some(Arc::new(now)));
                     Outcome::Adopted
                 }
+                Err(Outcome::Refused(faults)) => Outcome::Refused(shown(faults)),
                 Err(outcome) => outcome,
             }
         };
@@ -202,6 +209,22 @@ impl Membership {
             Outcome::Unchanged | Outcome::Older => {}
         }
     }
+}
+
+/// Faults as they are told: a snapshot of nothing but faults must not fill the answer and the log.
+fn shown(mut faults: Vec<String>) -> Vec<String> {
+    let more = faults.len().saturating_sub(SHOWN_FAULTS);
+    faults.truncate(SHOWN_FAULTS);
+    for fault in &mut faults {
+        if let Some((end, _)) = fault.char_indices().nth(SHOWN_FAULT_CHARS) {
+            fault.truncate(end);
+            fault.push('…');
+        }
+    }
+    if more > 0 {
+        faults.push(format!("and {more} more faults"));
+    }
+    faults
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use crate::metrics::export::Exporter;
 use crate::transport::control::Control;
 use crate::transport::doors;
 use crate::transport::listener::{self, End, Limits};
+use crate::transport::outgoing::Outgoing;
 use crate::transport::peers::TonicPeers;
 
 /// Versions heard of that wait to be looked at; one more is told again by the next call.
@@ -82,6 +83,7 @@ struct Parts {
     heard: mpsc::Receiver<crate::transport::peers::Heard>,
     loaders: Arc<Loaders>,
     in_flight: InFlightBytes,
+    outgoing: Outgoing,
     metrics: Metrics,
 }
 
@@ -103,12 +105,12 @@ impl Node {
         let member = readiness.condition("membership", "no snapshot has been applied yet");
         let (doors, health) = doors::data(Arc::clone(&parts.groups))?;
         let ports = Ports {
-            data: open(data, doors, data_limits(&config), &parts.metrics),
+            data: open(data, doors, data_limits(&config), &parts),
             cluster: open(
                 cluster,
                 doors::cluster(Arc::clone(&parts.groups), Arc::clone(&parts.control) as Arc<dyn Control>),
                 cluster_limits(&config),
-                &parts.metrics,
+                &parts,
             ),
             admin: serve_admin(admin, registry(&parts, &readiness), &readiness, log),
         };
@@ -203,13 +205,15 @@ fn build(config: &Config, cluster: SocketAddr) -> Parts {
         metrics.peers.clone(),
     ));
     let groups = Arc::new(Groups::new(Arc::clone(&peers) as Arc<dyn groupcache_group::peer::Peers>));
-    let in_flight = InFlightBytes::new(config.memory.in_flight);
+    // Half for each way, so that clients that read slowly hold up no load.
+    let in_flight = InFlightBytes::new(config.memory.in_flight / 2);
+    let outgoing = Outgoing::new(config.memory.in_flight / 2);
     let loaders = Arc::new(Loaders::new(in_flight.clone(), metrics.loads.clone()));
     let install = install(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
     let membership = Arc::new(Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install));
     let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
     let control = Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address));
-    Parts { groups, membership, control, heard, loaders, in_flight, metrics }
+    Parts { groups, membership, control, heard, loaders, in_flight, outgoing, metrics }
 }
 
 /// Puts an adopted snapshot to work. Groups before the view: a node that owns keys must know what they are keys of.
@@ -303,6 +307,7 @@ fn registry(parts: &Parts, readiness: &Readiness) -> Registry {
         groups: Arc::clone(&parts.groups),
         loaders: Arc::clone(&parts.loaders),
         in_flight: parts.in_flight.clone(),
+        outgoing: parts.outgoing.clone(),
         state: Box::new(move || (readiness.is_ready(), control.is_draining())),
     }));
     registry
@@ -322,14 +327,16 @@ fn serve_admin(
     (stop.clone(), tokio::spawn(admin.serve(listener, stop)))
 }
 
-fn open(
-    listener: TcpListener,
-    router: axum::Router,
-    limits: Limits,
-    metrics: &Metrics,
-) -> (End, JoinHandle<()>) {
+fn open(listener: TcpListener, router: axum::Router, limits: Limits, parts: &Parts) -> (End, JoinHandle<()>) {
     let end = End { close: CancellationToken::new(), abort: CancellationToken::new() };
-    let served = listener::serve(listener, router, limits, end.clone(), metrics.connections.clone());
+    let served = listener::serve(
+        listener,
+        router,
+        limits,
+        end.clone(),
+        parts.outgoing.clone(),
+        parts.metrics.connections.clone(),
+    );
     (end, tokio::spawn(served))
 }
 

@@ -1,6 +1,8 @@
 //! What is said over sockets: applications and other nodes to this one, and this one to other nodes.
 //!
 //! * [`doors`]: what each port serves; [`listener`]: takes connections, and keeps hostile ones from costing much.
+//! * [`outgoing`]: answers on their way out, bounded, and cut off where nobody reads them.
+//! * [`overdue`]: calls that are never sent whole.
 //! * [`calls`]: what every door does with a call: find the group, check the key, ask, by a deadline.
 //! * [`data_server`], [`stream`], [`family_server`], [`http`]: the doors of the data port.
 //! * [`cluster_server`]: the cluster port; [`control`] is what it needs to know of memberships.
@@ -15,6 +17,8 @@ pub mod doors;
 pub mod family_server;
 pub mod http;
 pub mod listener;
+pub mod outgoing;
+pub mod overdue;
 pub mod peers;
 pub mod preface;
 pub mod stream;

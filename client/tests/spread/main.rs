@@ -89,6 +89,19 @@ async fn a_node_that_is_unavailable_costs_a_retry_elsewhere_and_no_error() {
     assert_eq!(attempts.sent, 200 + attempts.retries);
 }
 
+/// Turned red by: taking CANCELLED for the node's word. Neither the caller nor the node has cancelled: the connection closed under the call.
+#[tokio::test]
+async fn a_call_that_a_closing_connection_cancels_costs_a_retry_elsewhere_and_no_error() {
+    let (bad, good) = (Stub::start(Says::Error(Code::Cancelled)), Stub::start(Says::Value));
+    let client = connected(&Name::of(&[&bad, &good])).await;
+    for _ in 0..20 {
+        let value = client.get("unicode", "key").await.unwrap().unwrap();
+        assert_eq!(value.bytes, good.address().to_string());
+    }
+    assert!(bad.calls() > 0, "the bad node was never asked: the test shows nothing");
+    assert_eq!(client.attempts().failed, bad.calls());
+}
+
 #[tokio::test]
 async fn a_retry_goes_to_another_node_not_to_another_connection() {
     let (bad, good) = (Stub::start(Says::Error(Code::Unavailable)), Stub::start(Says::Value));

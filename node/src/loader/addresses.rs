@@ -28,6 +28,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between pings: gRPC servers hang up on whoever pings more often than every five minutes.
 const PING: Duration = Duration::from_secs(310);
 
+/// How long an address is passed over after a connection to it failed, while there are others.
+const REST: Duration = Duration::from_secs(2);
+
 /// Most addresses of one loader that are connected to.
 const MAX_ADDRESSES: usize = 64;
 
@@ -49,8 +52,19 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Known {
-    channels: Vec<(SocketAddr, Channel)>,
+    places: Vec<Place>,
     until: Option<Instant>,
+    /// Why the last look-up gave nothing.
+    trouble: String,
+}
+
+/// One address, and the connection to it.
+#[derive(Clone, Debug)]
+struct Place {
+    address: SocketAddr,
+    channel: Channel,
+    /// Passed over until then, because a connection to it failed.
+    rests: Option<Instant>,
 }
 
 impl Addresses {
@@ -86,17 +100,16 @@ impl Addresses {
             return Ok(picked);
         }
         self.shared.look_up().await?;
-        self.shared.pick().ok_or_else(|| std::io::Error::other("it resolves to no address"))
+        self.shared.pick().ok_or_else(|| std::io::Error::other(self.shared.known.lock().trouble.clone()))
     }
 
-    /// A connection to this address failed: forget it, and look again soon.
+    /// A connection to this address failed: forget it, try others first for a while, and look again soon.
     pub fn failed(&self, address: SocketAddr) {
         let mut known = self.shared.known.lock();
         known.until = None;
-        for (known_address, channel) in &mut known.channels {
-            if *known_address == address {
-                *channel = self.shared.connect(address);
-            }
+        for place in known.places.iter_mut().filter(|place| place.address == address) {
+            let rests = Some(Instant::now() + REST);
+            *place = Place { rests, ..self.shared.place(address) };
         }
     }
 }
@@ -104,8 +117,13 @@ impl Addresses {
 impl Shared {
     fn pick(&self) -> Option<(SocketAddr, Channel)> {
         let known = self.known.lock();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        known.channels.get(turn.checked_rem(known.channels.len())?).cloned()
+        let (now, turn) = (Instant::now(), self.next.fetch_add(1, Ordering::Relaxed));
+        let first = turn.checked_rem(known.places.len())?;
+        let mut in_turn = known.places[first..].iter().chain(&known.places[..first]);
+        let awake = in_turn.find(|place| place.rests.is_none_or(|until| until <= now));
+        // If all of them rest, one of them may be back.
+        let place = awake.unwrap_or(&known.places[first]);
+        Some((place.address, place.channel.clone()))
     }
 
     fn is_stale(&self) -> bool {
@@ -121,32 +139,80 @@ impl Shared {
         let found = found.unwrap_or_else(|_| Err(std::io::Error::other("looking it up took too long")));
         let mut known = self.known.lock();
         known.until = Some(Instant::now() + BELIEVED);
-        let mut addresses: Vec<SocketAddr> = found?.take(MAX_ADDRESSES).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut before = std::mem::take(&mut known.channels);
-        known.channels = addresses
+        let found = found.and_then(|found| {
+            let mut addresses: Vec<SocketAddr> = found.take(MAX_ADDRESSES).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            if addresses.is_empty() { Err(std::io::Error::other("it has no address")) } else { Ok(addresses) }
+        });
+        let addresses = found.inspect_err(|error| known.trouble = error.to_string())?;
+        let mut before = std::mem::take(&mut known.places);
+        known.places = addresses
             .into_iter()
-            .map(|address| match before.iter().position(|(known, _)| *known == address) {
+            .map(|address| match before.iter().position(|place| place.address == address) {
                 Some(at) => before.swap_remove(at),
-                None => (address, self.connect(address)),
+                None => self.place(address),
             })
             .collect();
         Ok(())
     }
 
-    /// A connection that is made when it is first used.
-    fn connect(&self, address: SocketAddr) -> Channel {
+    /// An address with a connection that is made when it is first used.
+    fn place(&self, address: SocketAddr) -> Place {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
         let uri: Uri = format!("http://{address}").parse().unwrap_or_default();
-        Endpoint::from(uri)
+        let channel = Endpoint::from(uri)
             .origin(self.origin.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING)
-            .connect_with_connector_lazy(tcp)
+            .connect_with_connector_lazy(tcp);
+        Place { address, channel, rests: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(addresses: &[&str]) -> Addresses {
+        let all = Addresses::new("unused:1".into(), None);
+        let places = addresses.iter().map(|address| all.shared.place(address.parse().unwrap())).collect();
+        let until = Some(Instant::now() + BELIEVED);
+        *all.shared.known.lock() = Known { places, until, trouble: String::new() };
+        all
+    }
+
+    async fn picks(all: &Addresses, count: usize) -> Vec<String> {
+        let mut picked = Vec::new();
+        for _ in 0..count {
+            picked.push(all.pick().await.unwrap().0.to_string());
+        }
+        picked
+    }
+
+    #[tokio::test]
+    async fn loads_are_spread_and_an_address_that_failed_is_passed_over_for_a_while() {
+        tokio::time::pause();
+        let all = known(&["127.0.0.1:9", "127.0.0.2:9", "127.0.0.3:9"]);
+        assert_eq!(picks(&all, 4).await, ["127.0.0.1:9", "127.0.0.2:9", "127.0.0.3:9", "127.0.0.1:9"]);
+        all.failed("127.0.0.2:9".parse().unwrap());
+        assert!(!picks(&all, 9).await.contains(&"127.0.0.2:9".to_owned()));
+        tokio::time::advance(REST).await;
+        assert!(picks(&all, 3).await.contains(&"127.0.0.2:9".to_owned()));
+        for address in ["127.0.0.1:9", "127.0.0.2:9", "127.0.0.3:9"] {
+            all.failed(address.parse().unwrap());
+        }
+        assert_eq!(picks(&all, 3).await.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_keeps_its_reason_until_it_is_looked_up_again() {
+        let all = Addresses::new("nothing.invalid:1".into(), None);
+        let first = all.pick().await.unwrap_err().to_string();
+        assert_eq!(all.pick().await.unwrap_err().to_string(), first);
     }
 }

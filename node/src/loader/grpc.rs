@@ -14,7 +14,7 @@ use tonic_prost::ProstCodec;
 use crate::causes::{caused_by, causes};
 use crate::configuration::MAX_VALUE_BYTES;
 use crate::loader::addresses::Addresses;
-use crate::loader::{DEADLINE_EXCEEDED, UNAVAILABLE, UNKNOWN, failed};
+use crate::loader::failure::{DEADLINE_EXCEEDED, UNAVAILABLE, UNKNOWN, failed};
 use crate::memory::InFlightBytes;
 
 /// What a message may be larger than the value in it.

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::configuration::LoaderSettings;
-use crate::loader::{DEADLINE_EXCEEDED, failed};
+use crate::loader::failure::{DEADLINE_EXCEEDED, failed};
 use crate::metrics::{LoadMetrics, LoadOutcome};
 
 /// A loader that cannot be overrun, and always answers in time.

@@ -17,8 +17,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::causes::causes;
 use crate::configuration::MAX_VALUE_BYTES;
+use crate::loader::failure::{UNAVAILABLE, UNKNOWN, failed};
+use crate::loader::reach::Resolver;
 use crate::loader::template::UrlTemplate;
-use crate::loader::{UNAVAILABLE, UNKNOWN, failed};
 use crate::memory::{InFlightBytes, Reserved};
 
 /// How long an unused connection is kept: less than any common server's own limit (the shortest is 2 s), so that a load never meets a connection being closed.
@@ -43,7 +44,7 @@ pub struct HttpLoader {
     template: UrlTemplate,
     max_value_bytes: usize,
     in_flight: InFlightBytes,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>,
 }
 
 impl HttpLoader {
@@ -55,7 +56,7 @@ impl HttpLoader {
         max_value_bytes: usize,
         in_flight: InFlightBytes,
     ) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -144,7 +145,7 @@ impl Loader for HttpLoader {
     }
 }
 
-fn https(tcp: HttpConnector) -> HttpsConnector<HttpConnector> {
+fn https(tcp: HttpConnector<Resolver>) -> HttpsConnector<HttpConnector<Resolver>> {
     hyper_rustls::HttpsConnectorBuilder::new()
         .with_webpki_roots()
         .https_or_http()
@@ -168,11 +169,21 @@ fn ttl(headers: &HeaderMap) -> Option<Duration> {
                 return Some(Duration::ZERO);
             }
             if let Some(seconds) = directive.strip_prefix("max-age=") {
-                ttl = seconds.trim_matches('"').parse().ok().map(Duration::from_secs);
+                // The shortest that is said counts, and what is no number says: stale already (RFC 9111, 4.2.1).
+                let age = age(seconds.trim_matches('"'));
+                ttl = Some(ttl.map_or(age, |before: Duration| before.min(age)));
             }
         }
     }
     ttl
+}
+
+/// Whole seconds; more than can be counted is as long as can be counted.
+fn age(seconds: &str) -> Duration {
+    if seconds.is_empty() || !seconds.bytes().all(|b| b.is_ascii_digit()) {
+        return Duration::ZERO;
+    }
+    seconds.parse().map_or(Duration::MAX, Duration::from_secs)
 }
 
 /// The gRPC code that says best what a status says.
@@ -214,6 +225,10 @@ mod tests {
         assert_eq!(ttl_of("max-age=60"), Some(Duration::from_secs(60)));
         assert_eq!(ttl_of("public, Max-Age=5"), Some(Duration::from_secs(5)));
         assert_eq!(ttl_of("max-age=60, no-store"), Some(Duration::ZERO));
-        assert_eq!(ttl_of("max-age=soon"), None);
+        assert_eq!(ttl_of("max-age=60, max-age=5"), Some(Duration::from_secs(5)));
+        for nonsense in ["max-age=soon", "max-age=-5", "max-age=", "max-age=+5", "max-age=5, max-age=1.5"] {
+            assert_eq!(ttl_of(nonsense), Some(Duration::ZERO), "{nonsense}");
+        }
+        assert_eq!(ttl_of("max-age=99999999999999999999999"), Some(Duration::MAX));
     }
 }

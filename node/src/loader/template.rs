@@ -7,6 +7,8 @@ use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use thiserror::Error;
 
+use crate::loader::reach::is_forbidden;
+
 /// Everything but what RFC 3986 calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -48,6 +50,12 @@ impl UrlTemplate {
         let (authority, target) = rest.split_at(end);
         if authority.is_empty() || authority.contains(['{', '}', '@']) {
             return Err(bad("has no plain host; a host has no {key} and no user name"));
+        }
+        // A name is checked when it is resolved; an address in the URL is not resolved.
+        let host = authority.parse::<http::uri::Authority>().ok();
+        let host = host.as_ref().map(|authority| authority.host().trim_matches(['[', ']']));
+        if host.and_then(|host| host.parse().ok()).is_some_and(is_forbidden) {
+            return Err(bad("is at a link-local address, where no loader may be"));
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if target.contains('#') || !target.starts_with('/') {
@@ -129,6 +137,9 @@ mod tests {
             "http://users:{key}/x",
             "http://me@users/{key}",
             "http://users/all",
+            "http://169.254.169.254/latest/{key}",
+            "http://[fe80::1]:80/{key}",
+            "http://[::ffff:169.254.169.254]/{key}",
             "http://users?{key}=1",
             "http://users/x?{key}=1",
             "http://users/x?{key}",

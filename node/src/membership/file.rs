@@ -1,4 +1,4 @@
-//! A snapshot on disk, the node's own or the mounted ledger: checked when read, written whole or not at all.
+//! A snapshot on disk, this node's own or the ledger in its pod: checked when read, written whole or not at all.
 
 use std::fs;
 use std::io::{self, Write};

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::loader::Loaders;
 use crate::memory::InFlightBytes;
 use crate::metrics::table::{Kind, METRICS};
+use crate::transport::outgoing::Outgoing;
 
 /// The labels and value of one sample.
 type Sample = (Vec<(&'static str, String)>, u64);
@@ -34,6 +35,8 @@ pub struct Exporter {
     pub loaders: Arc<Loaders>,
     /// The budget of bytes in flight.
     pub in_flight: InFlightBytes,
+    /// The budget of bytes that are being answered.
+    pub outgoing: Outgoing,
     /// Whether the node is ready, and whether it drains.
     pub state: Box<dyn Fn() -> (bool, bool) + Send + Sync>,
 }
@@ -136,6 +139,7 @@ impl Exporter {
                 Some(self.loaders.in_flight().into_iter().map(labelled).collect())
             }
             "groupcache_in_flight_bytes" => one(self.in_flight.taken()),
+            "groupcache_outgoing_bytes" => one(self.outgoing.taken()),
             "groupcache_view_epoch" => one(version.epoch),
             "groupcache_view_sequence" => one(version.sequence),
             "groupcache_ring_hash" => one(view.map_or(0, |view| view.ring_hash() >> (64 - EXACT_BITS))),

@@ -123,6 +123,7 @@ pub const METRICS: &[Metric] = &[
     gauge("groupcache_cache_budget_bytes", GROUP, "Bytes the group may hold at this node"),
     gauge("groupcache_flights", GROUP, "Loads and fetches that Gets wait for"),
     gauge("groupcache_in_flight_bytes", &[], "Bytes reserved for answers of loaders that are being read"),
+    gauge("groupcache_outgoing_bytes", &[], "Bytes of large answers to clients that are not sent yet"),
     counter(
         "groupcache_peer_requests_total",
         &["call", "code"],

@@ -1,6 +1,4 @@
-//! The cluster port: what other nodes and the operator ask of this node. An application never reaches it.
-//!
-//! So it alone believes who says it is a peer.
+//! The cluster port: what other nodes and the operator ask. It believes who says it is a peer: no application is here.
 
 use std::pin::Pin;
 use std::sync::Arc;

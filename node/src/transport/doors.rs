@@ -22,7 +22,11 @@ use crate::transport::data_server::DataServer;
 use crate::transport::family_server::FamilyServer;
 use crate::transport::http;
 
-/// Largest message a port takes: more than the largest value, and small enough to be read at once.
+/// Largest request of an application: as many keys as one may name, of twice the default's length. What is not whole yet is memory that a client
+/// holds without having asked anything.
+const MAX_REQUEST_BYTES: usize = 2 << 20;
+
+/// Largest message of a peer's or the operator's: a snapshot with everything that may be in one.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// The doors of the data port, and the health they report.
@@ -33,7 +37,7 @@ pub fn data(groups: Arc<Groups>) -> anyhow::Result<(Router, HealthReporter)> {
     let calls = Calls::new(groups);
     let (reporter, health) = tonic_health::server::health_reporter();
     let cache =
-        CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(MAX_REQUEST_BYTES);
     let described = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(groupcache_proto::DESCRIPTORS)
@@ -45,7 +49,10 @@ pub fn data(groups: Arc<Groups>) -> anyhow::Result<(Router, HealthReporter)> {
     // Old tools, the common grpcurl among them, know only the version before.
     let (v1, v1alpha) = (described().build_v1(), described().build_v1alpha());
     let router = Routes::new(cache)
-        .add_service(GroupCacheServer::new(FamilyServer::new(calls.clone())))
+        .add_service(
+            GroupCacheServer::new(FamilyServer::new(calls.clone()))
+                .max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
         .add_service(health)
         .add_service(v1.context("building the reflection service")?)
         .add_service(v1alpha.context("building the reflection service")?)

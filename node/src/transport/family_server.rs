@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::transport::calls::Calls;
-use crate::transport::data_server::deadline_of;
+use crate::transport::data_server::weighed;
+use crate::transport::outgoing::Weight;
+use crate::transport::overdue::deadline_in;
 use crate::transport::wire::status;
 
 /// Serves the family's one call.
@@ -28,18 +30,19 @@ impl FamilyServer {
 #[tonic::async_trait]
 impl GroupCache for FamilyServer {
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetResponse>, Status> {
-        let deadline = deadline_of(request.metadata());
+        let deadline = deadline_in(request.metadata())?;
         let wire::GetRequest { group, key } = request.into_inner();
         // A name that is no text is no name of a group, and is told so.
         let group = String::from_utf8_lossy(&group).into_owned();
         let answer = self.calls.get(&group, key, deadline).await.map_err(|error| status(&error))?;
         match answer.entry.outcome {
             Outcome::NotFound => Err(Status::not_found("the loader has no such key")),
-            Outcome::Value(ref value) => Ok(Response::new(wire::GetResponse {
-                value: Some(value.clone()),
-                minute_qps: None,
-                expire: answer.entry.remaining(Instant::now()).map(unix_nanos),
-            })),
+            Outcome::Value(ref value) => {
+                let weight = Weight { bytes: value.len(), deadline };
+                let expire = answer.entry.remaining(Instant::now()).map(unix_nanos);
+                let found = wire::GetResponse { value: Some(value.clone()), minute_qps: None, expire };
+                Ok(weighed(found, weight))
+            }
         }
     }
 }

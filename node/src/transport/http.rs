@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use crate::transport::calls::{self, CallError, Calls};
+use crate::transport::outgoing::Weight;
 use crate::transport::wire::{retry_after, words};
 
 /// The routes of this door.
@@ -31,15 +32,13 @@ const PROBLEMS: &str = "https://groupcache.dev/problems/";
 pub async fn serve(State(calls): State<Calls>, request: Request<Body>) -> Response {
     let head = request.method() == Method::HEAD;
     let response = match (request.method().clone(), parse(&request)) {
-        (Method::GET | Method::HEAD, Ok((group, key))) => {
-            let deadline = calls::deadline(timeout(request.headers()));
+        (Method::GET | Method::HEAD, Ok(Asked { group, key, deadline })) => {
             match calls.get(&group, key, deadline).await {
-                Ok(answer) => found(&answer, request.headers()),
+                Ok(answer) => found(&answer, request.headers(), deadline),
                 Err(error) => failed(&error),
             }
         }
-        (Method::DELETE, Ok((group, key))) => {
-            let deadline = calls::deadline(timeout(request.headers()));
+        (Method::DELETE, Ok(Asked { group, key, deadline })) => {
             match calls.remove(&group, vec![key], deadline).await {
                 Ok(()) => answer(StatusCode::NO_CONTENT, Body::empty(), &[]),
                 Err(error) => failed(&error),
@@ -59,8 +58,7 @@ pub async fn serve(State(calls): State<Calls>, request: Request<Body>) -> Respon
 
 /// Answers a path that is none of this port's: in HTTP's words, unless it is gRPC that asks.
 pub async fn elsewhere(request: Request<Body>) -> Response {
-    let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if kind.starts_with(b"application/grpc") {
+    if is_grpc(request.headers()) {
         let path = request.uri().path();
         return tonic::Status::unimplemented(format!("there is no {path} here; ask the reflection service"))
             .into_http();
@@ -69,8 +67,20 @@ pub async fn elsewhere(request: Request<Body>) -> Response {
     problem(StatusCode::NOT_FOUND, "path", "There is no such path", detail)
 }
 
-/// Group and key, from the raw path.
-fn parse(request: &Request<Body>) -> Result<(String, Bytes), CallError> {
+/// True for a request that wants its answer in gRPC's words.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// What a request asks.
+struct Asked {
+    group: String,
+    key: Bytes,
+    deadline: Instant,
+}
+
+/// Group and key from the raw path, and the time from the headers.
+fn parse(request: &Request<Body>) -> Result<Asked, CallError> {
     let invalid = |what: &str| CallError::Invalid(what.to_owned());
     let rest = request.uri().path().strip_prefix("/v1/groups/").unwrap_or_default();
     let (group, rest) = rest.split_once('/').unwrap_or((rest, ""));
@@ -88,14 +98,22 @@ fn parse(request: &Request<Body>) -> Result<(String, Bytes), CallError> {
     }
     let group =
         percent_decode_str(group).decode_utf8().map_err(|_| invalid("the group's name is no text"))?;
-    Ok((group.into_owned(), percent_decode_str(key).collect()))
+    let deadline = calls::deadline(timeout(request.headers())?);
+    Ok(Asked { group: group.into_owned(), key: percent_decode_str(key).collect(), deadline })
 }
 
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(TIMEOUT_HEADER)?.to_str().ok()?.parse().ok().map(Duration::from_millis)
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, CallError> {
+    let Some(said) = headers.get(TIMEOUT_HEADER) else { return Ok(None) };
+    let digits = said.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|text| text.parse().ok()) {
+        Some(millis) => Ok(Some(Duration::from_millis(millis))),
+        None => Err(CallError::Invalid(format!(
+            "the {TIMEOUT_HEADER} {said:?} is no time; write whole milliseconds, such as 250"
+        ))),
+    }
 }
 
-fn found(found: &Answer, headers: &HeaderMap) -> Response {
+fn found(found: &Answer, headers: &HeaderMap, deadline: Instant) -> Response {
     let Outcome::Value(value) = &found.entry.outcome else {
         return problem(StatusCode::NOT_FOUND, "no-such-key", "No such key", "the loader has no such key");
     };
@@ -113,10 +131,11 @@ fn found(found: &Answer, headers: &HeaderMap) -> Response {
     }
     let mut response = answer(StatusCode::OK, Body::from(value.clone()), &said);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response.extensions_mut().insert(Weight { bytes: value.len(), deadline });
     response
 }
 
-fn failed(error: &CallError) -> Response {
+pub(crate) fn failed(error: &CallError) -> Response {
     let words = words(error);
     let mut response = problem(words.status, words.kind, words.title, &error.to_string());
     if let Some(after) = retry_after(error) {
@@ -163,5 +182,6 @@ fn headless(response: Response) -> Response {
     {
         head.headers.insert(http::header::CONTENT_LENGTH, value);
     }
+    head.extensions.remove::<Weight>();
     Response::from_parts(head, Body::empty())
 }

@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::ConnectionMetrics;
+use crate::transport::http::is_grpc;
+use crate::transport::outgoing::{OutOfRoom, Outgoing, Unsent};
+use crate::transport::overdue;
 use crate::transport::preface::{self, Protocol};
 
 /// How long a connection may take to say which HTTP it speaks.
@@ -84,6 +87,7 @@ pub async fn serve(
     router: Router,
     limits: Limits,
     end: End,
+    outgoing: Outgoing,
     metrics: ConnectionMetrics,
 ) {
     let places = Arc::new(Semaphore::new(limits.max_connections));
@@ -109,10 +113,11 @@ pub async fn serve(
         };
         metrics.opened(limits.port);
         let (router, end, metrics) = (router.clone(), end.clone(), metrics.clone());
+        let outgoing = outgoing.clone();
         connections.spawn(async move {
             let abort = end.abort.clone();
             tokio::select! {
-                () = connection(stream, router, limits, end, &metrics) => {}
+                () = connection(stream, router, limits, end, &outgoing, &metrics) => {}
                 // What the connection was doing is lost: that is what an abort is.
                 () = abort.cancelled() => {}
             }
@@ -129,6 +134,7 @@ async fn connection(
     router: Router,
     limits: Limits,
     end: End,
+    outgoing: &Outgoing,
     metrics: &ConnectionMetrics,
 ) {
     if let Err(error) = tune(&stream) {
@@ -144,7 +150,9 @@ async fn connection(
         return;
     };
     let io = TokioIo::new(stream);
-    let service = TowerToHyperService::new(Service(router));
+    let unsent = Unsent::new(outgoing);
+    let service = TowerToHyperService::new(Service { router, unsent: unsent.clone() });
+    let unread = unsent.stalled();
     match protocol {
         Protocol::Http1 => {
             let connection = http1::Builder::new()
@@ -152,7 +160,8 @@ async fn connection(
                 .header_read_timeout(HEAD)
                 .max_buf_size(MAX_HEAD_BYTES as usize)
                 .serve_connection(io, service);
-            drive(connection, limits, &end).await;
+            let driven = drive(connection, limits, &end);
+            ended_or_unread(driven, unread, limits).await;
         }
         Protocol::Http2 => {
             let connection = http2::Builder::new(TokioExecutor::new())
@@ -163,7 +172,19 @@ async fn connection(
                 .max_header_list_size(MAX_HEAD_BYTES)
                 .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
                 .serve_connection(io, service);
-            drive(connection, limits, &end).await;
+            let driven = drive(connection, limits, &end);
+            ended_or_unread(driven, unread, limits).await;
+        }
+    }
+}
+
+/// Runs a connection until it ends, or cuts it when its client does not read an answer.
+async fn ended_or_unread(driven: impl Future<Output = ()>, unread: impl Future<Output = ()>, limits: Limits) {
+    tokio::select! {
+        () = driven => {}
+        // Its calls and all their answers go with it.
+        () = unread => {
+            tracing::debug!(port = limits.port, "a connection was cut because its client does not read");
         }
     }
 }
@@ -222,7 +243,10 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
 
 /// The router as a service of hyper's requests.
 #[derive(Clone)]
-struct Service(Router);
+struct Service {
+    router: Router,
+    unsent: Unsent,
+}
 
 impl tower::Service<Request<Incoming>> for Service {
     type Response = Response<Body>;
@@ -234,9 +258,11 @@ impl tower::Service<Request<Incoming>> for Service {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let router = self.0.clone();
-        let future: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
-            Box::pin(tower::ServiceExt::oneshot(router, request.map(Body::new)));
-        future
+        let Service { router, unsent } = self.clone();
+        Box::pin(async move {
+            let grpc = is_grpc(request.headers());
+            let response = overdue::answer(router, request.map(Body::new)).await;
+            Ok(unsent.watch(response).await.unwrap_or_else(|OutOfRoom| overdue::passed(grpc)))
+        })
     }
 }

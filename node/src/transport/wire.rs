@@ -25,6 +25,9 @@ const DOMAIN: &str = "groupcache.dev";
 /// The type of a [`cache::PartialDetail`] in a status.
 const PARTIAL_TYPE: &str = "type.googleapis.com/groupcache.v1.PartialDetail";
 
+/// The type of an `ErrorInfo` in a status.
+const INFO_TYPE: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+
 /// How a failure is said: in gRPC, and in HTTP.
 pub struct Words {
     /// The gRPC code.
@@ -83,12 +86,16 @@ pub fn status(error: &CallError) -> Status {
         return partial_status(&words, error, failures);
     }
     let mut details = ErrorDetails::new();
-    let reason = words.kind.replace('-', "_").to_uppercase();
-    details.set_error_info(reason, DOMAIN, std::collections::HashMap::new());
+    details.set_error_info(reason(&words), DOMAIN, std::collections::HashMap::new());
     if let Some(after) = retry_after(error) {
         details.set_retry_info(Some(after));
     }
     Status::with_error_details(words.code, error.to_string(), details)
+}
+
+/// The kind of a failure as gRPC's tools expect a reason to look.
+fn reason(words: &Words) -> String {
+    words.kind.replace('-', "_").to_uppercase()
 }
 
 fn partial_status(
@@ -100,11 +107,14 @@ fn partial_status(
         .iter()
         .map(|f| cache::NodeFailure { node: f.node.clone(), reason: f.reason.clone() })
         .collect();
-    let value = cache::PartialDetail { failures }.encode_to_vec();
-    let detail = prost_types::Any { type_url: PARTIAL_TYPE.to_owned(), value };
+    let nodes = cache::PartialDetail { failures }.encode_to_vec();
+    let info =
+        tonic_types::pb::ErrorInfo { reason: reason(words), domain: DOMAIN.into(), ..Default::default() };
+    let details = [(PARTIAL_TYPE, nodes), (INFO_TYPE, info.encode_to_vec())];
+    let details = details.map(|(url, value)| prost_types::Any { type_url: url.to_owned(), value });
     let message = error.to_string();
     let rich =
-        tonic_types::Status { code: words.code.into(), message: message.clone(), details: vec![detail] };
+        tonic_types::Status { code: words.code.into(), message: message.clone(), details: details.into() };
     Status::with_details(words.code, message, Bytes::from(rich.encode_to_vec()))
 }
 

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use groupcache_node::config::Config;
 use groupcache_node::transport::peers::Patience;
 use groupcache_proto::cache::PartialDetail;
-use groupcache_ring::{Member, Version};
+use groupcache_ring::{Member, State, Version};
 use prost::Message;
 use tonic::Code;
 
@@ -48,6 +48,30 @@ async fn after_a_remove_every_node_answers_the_new_value() {
     }
 }
 
+/// Turned red by: a fetch that is forwarded, or that waits for this node's own fetch of the same key. Either would go round for ever.
+#[tokio::test]
+async fn two_nodes_that_take_each_other_for_the_owner_answer_all_the_same() {
+    let source = Source::start().await;
+    let nodes = vec![start(config("a")).await, start(config("b")).await];
+    let cluster = Cluster { nodes, configuration: users(source.address) };
+    for (me, node) in cluster.nodes.iter().enumerate() {
+        let mut members = cluster.members();
+        members[me].state = State::Joining;
+        let pushed = snapshot(Version::new(1, 1), members, cluster.configuration.clone());
+        assert_eq!(apply(node, pushed).await.faults, Vec::<String>::new());
+    }
+    let gets = (0..20).map(|n| {
+        let (node, key) = (&cluster.nodes[n % 2], format!("slow-{}", n / 2));
+        async move { (value(node, &key).await, key) }
+    });
+    // Each of ten keys is asked at both nodes, and loaded once by each of its two owners.
+    source.go.add_permits(20);
+    for (answer, key) in join_all(gets).await {
+        assert_eq!(answer, key);
+        assert_eq!(source.loads_of(&key), 2);
+    }
+}
+
 #[tokio::test]
 async fn a_remove_names_the_node_it_could_not_reach() {
     let source = Source::start().await;
@@ -57,6 +81,7 @@ async fn a_remove_names_the_node_it_could_not_reach() {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("b: "), "{status:?}");
     let rich = tonic_types::Status::decode(status.details()).unwrap();
+    assert_eq!(tonic_types::StatusExt::get_details_error_info(&status).unwrap().reason, "PARTIAL");
     assert_eq!(rich.details[0].type_url, "type.googleapis.com/groupcache.v1.PartialDetail");
     let detail = PartialDetail::decode(&*rich.details[0].value).unwrap();
     let named: Vec<_> = detail.failures.iter().map(|failure| failure.node.as_str()).collect();

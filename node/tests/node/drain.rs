@@ -1,5 +1,6 @@
 //! Stopping: not ready at once, serving on for the delay, then closing; in this process and as a real one.
 
+use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,11 +8,15 @@ use std::time::{Duration, Instant};
 use groupcache_node::config::Config;
 use groupcache_node::node::Node;
 use groupcache_process::shutdown::{Ending, Shutdown};
+use groupcache_proto::cache::cache_service_client::CacheServiceClient;
 use groupcache_proto::cluster::DescribeRequest;
 use groupcache_ring::{Member, Version};
-use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status};
 
-use crate::support::{Source, apply, client, cluster_client, config, get, http, snapshot, text, users};
+use crate::support::{
+    Cluster, Source, apply, client, cluster_client, config, get, http, snapshot, text, users,
+};
 
 #[tokio::test]
 async fn a_draining_node_serves_on_and_then_closes() {
@@ -48,6 +53,62 @@ async fn a_draining_node_serves_on_and_then_closes() {
     assert_eq!(text(&slow.await.unwrap().unwrap().into_inner()), "slow");
     assert_eq!(running.await.unwrap(), Ending::Clean);
     assert_eq!(client.get(get("k")).await.unwrap_err().code(), Code::Unavailable);
+}
+
+/// Turned red by: a port that closes without a word, or a connection that is cut while calls are on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_drains_under_load_costs_a_plain_client_no_call_that_is_retried_once() {
+    let source = Source::start().await;
+    let (shutdown, mut nodes) = (Shutdown::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let times = (Duration::from_millis(200), Duration::from_millis(300));
+        let config = Config { drain_delay: times.0, drain_spread: times.1, ..config(name) };
+        let shutdown = if name == "b" { shutdown.clone() } else { Shutdown::new() };
+        nodes.push(Node::start(config, shutdown, None).await.unwrap());
+    }
+    let mut cluster = Cluster { nodes, configuration: users(source.address) };
+    for node in &cluster.nodes {
+        apply(node, cluster.snapshot(Version::new(1, 1))).await;
+    }
+    let of = |node: &Node| Endpoint::from_shared(format!("http://{}", node.data)).unwrap();
+    let clients: Vec<_> =
+        cluster.nodes.iter().map(|node| CacheServiceClient::new(of(node).connect_lazy())).collect();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let callers: Vec<_> = (0..16)
+        .map(|caller| {
+            let (mut clients, stop) = (clients.clone(), stop.clone());
+            tokio::spawn(async move {
+                let (mut sent, mut failed) = (0usize, Vec::new());
+                while !stop.is_cancelled() {
+                    let request = get(format!("key-{caller}-{}", sent % 50));
+                    let mut answer = clients[sent % 3].get(request.clone()).await;
+                    // A call that met the end of its connection unsent is CANCELLED to this client, with a cause.
+                    let again =
+                        |status: &Status| status.code() == Code::Unavailable || status.source().is_some();
+                    if answer.as_ref().is_err_and(again) {
+                        answer = clients[(sent + 1) % 3].get(request).await;
+                    }
+                    failed.extend(answer.err());
+                    sent += 1;
+                }
+                (sent, failed)
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let leaving = cluster.nodes.remove(1);
+    shutdown.drain();
+    assert_eq!(leaving.run().await, Ending::Clean);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stop.cancel();
+    let (mut sent, mut failed) = (0, Vec::new());
+    for caller in callers {
+        let (some, errors) = caller.await.unwrap();
+        sent += some;
+        failed.extend(errors);
+    }
+    assert!(failed.is_empty(), "{} of {sent} failed: {:?}", failed.len(), failed.first());
+    assert!(sent > 200, "{sent} calls show nothing");
 }
 
 #[tokio::test]

@@ -32,6 +32,12 @@ async fn each_bad_input_gets_its_problem() {
     }
     let answer = http(address, "POST", "/v1/groups/users/keys/k", "content-length: 0\r\n").await;
     assert!(answer.contains("allow: GET, HEAD, DELETE"), "{answer}");
+    for nonsense in ["soon", "-1", "+5", "1.5", "", "99999999999999999999999"] {
+        let header = format!("groupcache-timeout-ms: {nonsense}\r\n");
+        let answer = http(address, "GET", "/v1/groups/users/keys/k", &header).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("/bad-request"), "{answer}");
+        assert!(answer.contains("whole milliseconds"), "{answer}");
+    }
     let answer = http(address, "GET", "/v1/groups/users/keys/slow", "groupcache-timeout-ms: 100\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
 }

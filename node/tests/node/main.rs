@@ -10,3 +10,4 @@ mod http_door;
 mod http_loader;
 mod membership;
 mod support;
+mod unread;

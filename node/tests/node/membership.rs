@@ -17,6 +17,21 @@ fn only(node: &Node) -> Vec<Member> {
     vec![Member::active(&*node.membership().me().name, node.cluster.to_string())]
 }
 
+/// Turned red by: an answer and a line of the log as large as the faults that somebody sends.
+#[tokio::test]
+async fn a_snapshot_of_nothing_but_faults_is_refused_in_few_words() {
+    let node = start(config("a")).await;
+    let mut wrong = snapshot(Version::new(1, 1), only(&node), Configuration::default());
+    let twice = groupcache_proto::cluster::Member { name: "B A D".into(), ..Default::default() };
+    wrong.members = vec![twice; 100_000];
+    wrong.members[0].name = "x".repeat(1 << 20);
+    let refused = apply(&node, wrong).await;
+    assert_eq!(refused.outcome(), ApplyOutcome::Refused);
+    assert!(refused.faults.last().unwrap().ends_with("more faults"), "{:?}", refused.faults.last());
+    assert!(refused.encoded_len() < 64 << 10, "{} bytes", refused.encoded_len());
+    assert!(node.membership().in_force().is_none());
+}
+
 #[tokio::test]
 async fn newer_wins_and_every_refusal_says_why() {
     let node = start(config("a")).await;

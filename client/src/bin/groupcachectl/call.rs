@@ -89,7 +89,7 @@ fn as_json(group: &str, key: &str, answer: &Answer) -> Map<String, Value> {
         ("group".to_owned(), json!(group)),
         ("key".to_owned(), json!(key)),
         ("found".to_owned(), json!(answer.bytes.is_some())),
-        ("source".to_owned(), json!(crate::load::source_name(answer.source))),
+        ("source".to_owned(), json!(crate::output::source_name(answer.source))),
         ("age_ms".to_owned(), json!(answer.age.as_millis())),
         ("ttl_ms".to_owned(), json!(answer.ttl.map(|ttl| ttl.as_millis()))),
         ("source_version".to_owned(), json!(answer.source_version)),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use groupcache_client::client::{Client, Source};
+use groupcache_client::client::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Barrier, watch};
 use tokio::task::JoinSet;
@@ -32,18 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most seconds in a timeline: a day.
 const MAX_TIMELINE: usize = 86_400;
-
-/// A source as the word that summaries use.
-pub(crate) fn source_name(source: Source) -> &'static str {
-    match source {
-        Source::Unspecified => "unspecified",
-        Source::Main => "main",
-        Source::Hot => "hot",
-        Source::Peer => "peer",
-        Source::Loader => "loader",
-        Source::Stale => "stale",
-    }
-}
 
 pub(crate) async fn load(shared: &Shared, load: &Load) -> anyhow::Result<Outcome> {
     let callers = if load.cold_key.is_some() { load.concurrent } else { load.callers } as usize;

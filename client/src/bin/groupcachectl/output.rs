@@ -1,6 +1,7 @@
 //! How a command ends and what it prints.
 
 use clap::ValueEnum;
+use groupcache_client::client::Source;
 use serde_json::{Value, json};
 
 /// The exit code for "no such key"; 0 is success, 1 failure, 2 wrong usage.
@@ -32,6 +33,18 @@ pub(crate) fn bytes_field(name: &str, bytes: &[u8]) -> (String, Value) {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             (format!("{name}_hex"), json!(hex))
         }
+    }
+}
+
+/// A source as the word that summaries use.
+pub(crate) fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Unspecified => "unspecified",
+        Source::Main => "main",
+        Source::Hot => "hot",
+        Source::Peer => "peer",
+        Source::Loader => "loader",
+        Source::Stale => "stale",
     }
 }
 

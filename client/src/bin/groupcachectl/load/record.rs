@@ -8,7 +8,7 @@ use groupcache_client::client::Answer;
 use groupcache_client::error::GetError;
 use hdrhistogram::Histogram;
 
-use crate::load::source_name;
+use crate::output::source_name;
 
 /// Latencies are told apart by 1 %: a histogram is some 10 KiB then, and each caller has one.
 const DIGITS: u8 = 2;
