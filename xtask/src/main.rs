@@ -72,3 +72,39 @@ fn main() -> ExitCode {
     };
     progress.finish(result)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::tidy::tree::Tree;
+
+    /// What stands behind `cargo xtask` in prose, in a block of commands, or in a message between back-quotes.
+    fn commands(text: &str) -> impl Iterator<Item = &str> {
+        let behind = text.lines().flat_map(|line| line.split("cargo xtask ").skip(1));
+        behind.map(|rest| rest.split(['`', '#', '"', ';']).next().unwrap_or(rest).trim_end())
+    }
+
+    /// A command group alone is a way to speak of it, and is answered with its help.
+    fn is_ours(error: &clap::Error) -> bool {
+        matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    }
+
+    #[test]
+    fn every_command_that_a_page_or_a_message_shows_is_one_of_ours() {
+        let tree = Tree::read(host::workspace()).unwrap();
+        let (mut shown, mut wrong) = (0, Vec::new());
+        for file in &tree.files {
+            for command in commands(&file.text) {
+                let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
+                if let Some(error) = Arguments::try_parse_from(words).err().filter(|error| !is_ours(error)) {
+                    wrong.push(format!("{}: {command:?}: {error}", file.path));
+                }
+                shown += 1;
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(shown > 20, "only {shown} commands were found");
+    }
+}

@@ -14,7 +14,7 @@ mod map;
 mod modules;
 mod names;
 mod quotes;
-mod tree;
+pub(crate) mod tree;
 
 use std::path::Path;
 
