@@ -82,7 +82,7 @@ impl Interrupt {
             std::process::exit(EXIT_CODE);
         }
         state.asked = true;
-        eprintln!("\ninterrupted: stopping what runs and cleaning up; once more ends at once");
+        eprintln!("\ninterrupted: stopping what runs; once more ends at once, without cleaning up");
         if let Some(group) = state.running {
             stop(group);
         }
