@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
@@ -145,13 +144,11 @@ fn static_flags(users: &str) -> String {
 
 /// This machine's own target, named explicitly so that flags for it do not reach build scripts and macros.
 fn linux_target() -> Result<String> {
-    let text = run::output(Command::new("rustc").arg("-vV"))?;
-    let host =
-        text.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
+    let host = cargo::host_target()?;
     if !host.contains("linux") {
         bail!("images are built on Linux, and this is {host}; with Docker, use the Dockerfile at the root");
     }
-    Ok(host.to_owned())
+    Ok(host)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, PackageId};
 
 use crate::tidy::fault::Fault;
+use crate::tools::cargo;
 
 /// What every crate of ours is called before its folder's name.
 const PREFIX: &str = "groupcache-";
@@ -113,18 +114,10 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Fault>> {
         .manifest_path(root.join("Cargo.toml"))
         .features(CargoOpt::AllFeatures)
         // Other systems' crates need not be on this machine.
-        .other_options(["--locked".to_owned(), "--filter-platform".to_owned(), host()?])
+        .other_options(["--locked".to_owned(), "--filter-platform".to_owned(), cargo::host_target()?])
         .exec()
         .context("asking cargo for the dependencies")?;
     Ok(judge(&Crates::of(&metadata)))
-}
-
-fn host() -> Result<String> {
-    let told =
-        std::process::Command::new("rustc").arg("-vV").output().context("asking rustc for its host")?;
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
 /// Who depends on whom, by name; tests' own dependencies apart.

@@ -3,7 +3,10 @@
 use std::env;
 use std::process::Command;
 
+use anyhow::{Context, Result};
+
 use crate::tools::host;
+use crate::tools::run;
 
 /// What cargo tells a program that it runs: about xtask, and nobody else's business.
 const ABOUT_US: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
@@ -20,4 +23,14 @@ pub(crate) fn command() -> Command {
         }
     }
     command
+}
+
+/// This machine's own target, such as `x86_64-unknown-linux-gnu`.
+///
+/// # Errors
+/// When rustc does not tell.
+pub(crate) fn host_target() -> Result<String> {
+    let told = run::output(Command::new("rustc").arg("-vV"))?;
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`rustc -vV` names no host")?.to_owned())
 }
