@@ -18,6 +18,11 @@ const START: Duration = Duration::from_secs(60);
 /// Every Get ends by its deadline of 5 s, and a thousand of them are told apart quickly.
 const END: Duration = Duration::from_secs(120);
 
+/// Arguments of the load under which most scenarios happen: 32 callers that ask for popular and rare keys until they are told
+/// to stop.
+pub const CALLERS: [&str; 7] =
+    ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
+
 /// What `groupcachectl load` counted.
 #[derive(Clone, Debug)]
 pub struct Report(Value);

@@ -23,8 +23,7 @@ fn a_killed_node_is_back_with_the_membership_that_it_kept() {
     scenario("node_killed", |kubectl| -> Result<String> {
         let loader = PodLoader::deploy(kubectl)?;
         let cluster = CacheCluster::up(kubectl, &Wanted::three(loader.target()))?;
-        let arguments = ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
-        let load = PodLoad::start(kubectl, "callers", &cluster.address(), &arguments)?;
+        let load = PodLoad::start(kubectl, "callers", &cluster.address(), &load::CALLERS)?;
         load::wait_running(|| loader.loads())?;
         let victim = cluster.pods()?.swap_remove(1);
         let operator = Operator::away()?;

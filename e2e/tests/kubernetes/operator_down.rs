@@ -23,8 +23,7 @@ fn the_operator_is_away_for_a_minute_and_a_pod_is_replaced_meanwhile() {
     scenario("operator_down", |kubectl| -> Result<String> {
         let loader = PodLoader::deploy(kubectl)?;
         let cluster = CacheCluster::up(kubectl, &Wanted::three(loader.target()))?;
-        let arguments = ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
-        let load = PodLoad::start(kubectl, "callers", &cluster.address(), &arguments)?;
+        let load = PodLoad::start(kubectl, "callers", &cluster.address(), &load::CALLERS)?;
         load::wait_running(|| loader.loads())?;
         let old = cluster.pods()?.swap_remove(1);
 

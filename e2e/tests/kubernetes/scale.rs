@@ -43,8 +43,7 @@ fn scaled(
     loader: &PodLoader<'_>,
     nodes: u32,
 ) -> Result<(Duration, Report)> {
-    let arguments = ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
-    let load = PodLoad::start(kubectl, &format!("callers-to-{nodes}"), &cluster.address(), &arguments)?;
+    let load = PodLoad::start(kubectl, &format!("callers-to-{nodes}"), &cluster.address(), &load::CALLERS)?;
     // A ring that has just changed loads again what moved; a fresh one loads everything.
     load::wait_running(|| loader.loads())?;
     let began = Instant::now();

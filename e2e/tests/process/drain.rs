@@ -16,8 +16,7 @@ fn a_node_that_is_told_to_stop_fails_no_get_and_ends_well() {
     let scenario = Scenario::begin("drain");
     let loader = ProcessLoader::start("drain").unwrap();
     let mut nodes = Nodes::start("drain", 3, loader.address).unwrap();
-    let arguments = ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
-    let load = load::start_process("drain-load", &nodes.addresses(), &arguments).unwrap();
+    let load = load::start_process("drain-load", &nodes.addresses(), &load::CALLERS).unwrap();
     load::wait_running(|| loader.loads()).unwrap();
 
     let began = Instant::now();

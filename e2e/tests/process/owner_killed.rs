@@ -19,8 +19,7 @@ fn keys_of_a_killed_owner_are_answered_by_the_second_owner() {
     let scenario = Scenario::begin("owner_killed");
     let loader = ProcessLoader::start("owner_killed").unwrap();
     let mut nodes = Nodes::start("owner_killed", 3, loader.address).unwrap();
-    let arguments = ["--group", "unicode", "--keys-from", "unicode", "--callers", "32", "--until-signal"];
-    let load = load::start_process("owner_killed-load", &nodes.addresses(), &arguments).unwrap();
+    let load = load::start_process("owner_killed-load", &nodes.addresses(), &load::CALLERS).unwrap();
     load::wait_running(|| loader.loads()).unwrap();
 
     nodes.nodes[1].process().unwrap().signal("KILL").unwrap();
