@@ -20,6 +20,9 @@ const GROUP: &str = "programs";
 /// How long killed processes may take to disappear.
 const KILL_TIME: Duration = Duration::from_secs(10);
 
+/// How much of a log an error quotes: enough for the cause, which is said last.
+const QUOTED_LINES: usize = 8;
+
 /// How to start a program.
 pub(crate) struct Program {
     /// Unique in its cluster; names its pid file and its log.
@@ -65,7 +68,7 @@ pub(crate) fn start(program: Program, paths: &Paths, cgroups: &Cgroups) -> Resul
     let log = paths.logs.join(format!("{}.log", program.name));
     let output = File::options().create(true).append(true).open(&log)?;
     let inner = network::enter(&program.namespace, &program.path);
-    let child = Command::new("setsid")
+    let mut child = Command::new("setsid")
         .arg(inner.get_program())
         .args(inner.get_args())
         .args(&program.arguments)
@@ -78,11 +81,23 @@ pub(crate) fn start(program: Program, paths: &Paths, cgroups: &Cgroups) -> Resul
         .stderr(output)
         .spawn()
         .with_context(|| format!("could not start {}", program.path.display()))?;
-    cgroups.enter(&paths.cgroup.join(GROUP), child.id())?;
-    let started = start_time(child.id()).with_context(|| {
-        format!("{} ended at once. The end of {}:\n{}", program.name, log.display(), run::last_lines(&log, 5))
-    })?;
-    let daemon = Daemon { name: program.name, pid: child.id(), started };
+    let noted = cgroups
+        .enter(&paths.cgroup.join(GROUP), child.id())
+        .and_then(|()| start_time(child.id()).context("it is gone"))
+        .with_context(|| {
+            let end = run::last_lines(&log, QUOTED_LINES);
+            format!("{} did not start. The end of {}:\n{end}", program.name, log.display())
+        })
+        .and_then(|started| note(Daemon { name: program.name, pid: child.id(), started }, paths));
+    if noted.is_err() {
+        // Nobody would find it again. If it has ended already, that is as good.
+        child.kill().ok();
+    }
+    noted
+}
+
+/// Writes the pid file by which later commands know the program.
+fn note(daemon: Daemon, paths: &Paths) -> Result<Daemon> {
     let file = pids(paths).join(&daemon.name);
     fs::write(&file, format!("{} {}\n", daemon.pid, daemon.started))
         .with_context(|| format!("could not write {}", file.display()))?;
@@ -119,7 +134,12 @@ impl Daemon {
             return Ok(());
         }
         let log = paths.logs.join(format!("{}.log", self.name));
-        bail!("{} has ended. The end of {}:\n{}", self.name, log.display(), run::last_lines(&log, 8));
+        bail!(
+            "{} has ended. The end of {}:\n{}",
+            self.name,
+            log.display(),
+            run::last_lines(&log, QUOTED_LINES)
+        );
     }
 }
 

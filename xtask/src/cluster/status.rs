@@ -14,6 +14,11 @@ use crate::cluster::{Cluster, registry, sweep};
 use crate::progress::Progress;
 use crate::tools::run;
 
+/// etcd, the API server, the way in from the host, controllers, scheduler and DNS: see `boot`.
+const CONTROL_PLANE_PROGRAMS: usize = 6;
+/// containerd, kubelet and kube-proxy.
+const NODE_PROGRAMS: usize = 3;
+
 /// How a cluster is.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
@@ -49,8 +54,8 @@ struct Node {
 /// Whether every program of a cluster has been started and runs.
 pub(crate) fn is_whole(plan: &Plan) -> bool {
     let daemons = daemon::all(&plan.paths());
-    // Six of the control plane, three of each node.
-    daemons.len() == 6 + 3 * usize::from(plan.nodes) && daemons.iter().all(daemon::Daemon::is_running)
+    daemons.len() == CONTROL_PLANE_PROGRAMS + NODE_PROGRAMS * usize::from(plan.nodes)
+        && daemons.iter().all(daemon::Daemon::is_running)
 }
 
 /// Looks at a cluster.
