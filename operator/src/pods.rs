@@ -28,7 +28,7 @@ pub struct PodFacts {
     pub problem: Option<Problem>,
 }
 
-/// Why a pod does not run.
+/// Why a pod does not run, or cannot even be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// One of the reasons of the condition Degraded.
@@ -47,6 +47,10 @@ pub const CRASHING: &str = "Crashing";
 pub const UNSCHEDULABLE: &str = "Unschedulable";
 /// The machine cannot make the container.
 pub const CONTAINER_FAILED: &str = "ContainerFailed";
+/// An object of somebody else has the name of one of the cluster's.
+pub const NAME_TAKEN: &str = "NameTaken";
+/// The API server refuses one of the cluster's objects.
+pub const OBJECT_REFUSED: &str = "ObjectRefused";
 
 /// The facts about a pod.
 #[must_use]
@@ -109,7 +113,9 @@ fn in_container(status: &ContainerStatus, now: Timestamp) -> Option<Problem> {
     Some(Problem { reason, text: clipped(&text) })
 }
 
-fn clipped(text: &str) -> String {
+/// A text of somebody else's, bounded.
+#[must_use]
+pub fn clipped(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 

@@ -14,7 +14,7 @@ use crate::conditions::{
 use crate::endpoints::Endpoint;
 use crate::ledger::Held;
 use crate::names;
-use crate::pods::PodFacts;
+use crate::pods::{NAME_TAKEN, PodFacts, Problem};
 use crate::report::Report;
 
 /// Everything that a status is made from.
@@ -38,6 +38,8 @@ pub struct Facts<'a> {
     pub reports: &'a HashMap<String, Report>,
     /// Members that are kept although they look gone.
     pub guarded: &'a [String],
+    /// Why children could not be made.
+    pub unmade: &'a [Problem],
     /// What is wrong with the spec's groups and loaders.
     pub faults: &'a [String],
     /// The moment of the look.
@@ -69,6 +71,26 @@ pub fn status(facts: &Facts<'_>) -> CacheClusterStatus {
         membership: Some(facts.membership()),
         conditions: findings.map(|finding| finding.condition(before, generation, facts.now)).into(),
     }
+}
+
+/// The status of a cluster that cannot have a ledger: nothing can be said but why.
+#[must_use]
+pub fn without_ledger(cluster: &CacheCluster, unmade: &[Problem], now: Timestamp) -> CacheClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let generation = cluster.metadata.generation;
+    let text = unmade.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("; ");
+    let reason = unmade.first().map_or(NAME_TAKEN, |problem| problem.reason);
+    let findings = [
+        Finding::new(PROGRESSING, "False", reason::STALLED, text.clone()),
+        Finding::new(DEGRADED, "True", reason, text),
+    ];
+    for finding in findings {
+        let told = finding.condition(&status.conditions, generation, now);
+        status.conditions.retain(|held| held.type_ != told.type_);
+        status.conditions.push(told);
+    }
+    status.observed_generation = generation;
+    status
 }
 
 impl Facts<'_> {
@@ -128,6 +150,9 @@ impl Facts<'_> {
         let set = self.statefulset.status.as_ref();
         let seen = set.and_then(|status| status.observed_generation) == self.statefulset.metadata.generation;
         let alive = self.pods.iter().filter(|pod| !pod.terminating);
+        if let Some((_, text)) = self.unmade() {
+            return finding("False", reason::STALLED, text);
+        }
         let (there, ready) = (alive.clone().count(), alive.filter(|pod| pod.ready).count());
         if !seen {
             return finding(
@@ -260,7 +285,17 @@ impl Facts<'_> {
         }
     }
 
+    fn unmade(&self) -> Option<(&'static str, String)> {
+        let first = self.unmade.first()?;
+        let texts: Vec<&str> = self.unmade.iter().map(|problem| problem.text.as_str()).collect();
+        Some((first.reason, texts.join("; ")))
+    }
+
     fn first_problem(&self) -> Option<(&'static str, String)> {
+        self.unmade().or_else(|| self.first_of_pods())
+    }
+
+    fn first_of_pods(&self) -> Option<(&'static str, String)> {
         let mut problems = self.pods.iter().filter_map(|pod| pod.problem.as_ref().map(|p| (pod, p)));
         let (pod, problem) = problems.next()?;
         let more = problems.count();
