@@ -1,4 +1,4 @@
-//! Whose an object is that has the name of a child: what is not this cluster's is never touched. Pure.
+//! Whose an object is that has the name or the labels of a child: what is not this cluster's is never touched. Pure.
 
 use groupcache_crds::CacheCluster;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -27,6 +27,23 @@ pub fn stranger(object: &ObjectMeta, cluster: &CacheCluster) -> Option<String> {
         return Some("belongs to a deleted CacheCluster of this name and is about to be removed".to_owned());
     }
     Some(format!("belongs to the {} {}; give one of the two another name", owner.kind, owner.name))
+}
+
+/// True for the name of a pod of the StatefulSet `base`: its name and an ordinal. Labels alone make no member.
+#[must_use]
+pub fn is_pod_name(name: &str, base: &str) -> bool {
+    let ordinal = name.strip_prefix(base).and_then(|rest| rest.strip_prefix('-'));
+    ordinal.is_some_and(|ordinal| !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// True for a pod of that StatefulSet, or one that it is about to adopt.
+///
+/// Pods of a deleted cluster of the same name have its labels for a while, but another owner.
+#[must_use]
+pub fn is_pod_of(pod: &ObjectMeta, base: &str, statefulset_uid: Option<&str>) -> bool {
+    let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let owned = owner.is_none_or(|owner| Some(owner.uid.as_str()) == statefulset_uid);
+    owned && pod.name.as_deref().is_some_and(|name| is_pod_name(name, base))
 }
 
 #[cfg(test)]
@@ -69,5 +86,21 @@ mod tests {
         let mut labelled = orphan;
         labelled.labels.as_mut().expect("labels").insert(names::CLUSTER_LABEL.into(), "d".into());
         assert!(stranger(&labelled, &cluster()).is_some());
+    }
+
+    #[test]
+    fn a_pod_is_a_member_by_its_name_and_its_owner_not_by_its_labels() {
+        let check = |name: &str, owner: Option<&str>, expected: bool| {
+            let mut pod = owned("StatefulSet", "c", owner.unwrap_or_default(), owner.is_some());
+            pod.name = Some(name.into());
+            assert_eq!(is_pod_of(&pod, "c", Some("set")), expected, "{name} of {owner:?}");
+        };
+        check("c-0", Some("set"), true);
+        check("c-12", None, true);
+        check("c-0", Some("the set of a deleted cluster"), false);
+        check("c-0-0", Some("set"), false);
+        check("c-", None, false);
+        check("c-lb-0", None, false);
+        check("liar", None, false);
     }
 }

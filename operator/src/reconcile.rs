@@ -49,7 +49,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
 
     let mut memory = context.recall(&key, cluster);
     let (statefulset, mut unmade) = apply_children(cluster, context, &mut memory).await?;
-    let observed = observe(&context.client, cluster, now).await?;
+    let observed = observe(&context.client, cluster, statefulset.metadata.uid.as_deref(), now).await?;
     if let Some(text) = &observed.page.stranger {
         unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
         tell(cluster, context, &status::without_ledger(cluster, &unmade, now)).await?;
