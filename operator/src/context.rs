@@ -40,6 +40,8 @@ pub struct Context {
     pub children: Children,
     /// What is remembered between two looks.
     pub memory: Mutex<HashMap<Key, Memory>>,
+    /// Failures in a row.
+    pub failures: Mutex<HashMap<Key, u32>>,
 }
 
 /// What is remembered of one cluster between two looks.
@@ -83,9 +85,17 @@ impl Context {
     #[must_use]
     pub fn recall(&self, key: &Key, cluster: &CacheCluster) -> Memory {
         let uid = cluster.uid().unwrap_or_default();
-        let memory = self.memory.lock().get(key).cloned().unwrap_or_default();
-        // A cluster made anew under an old name has no past.
-        if memory.cluster_uid == uid { memory } else { Memory { cluster_uid: uid, ..Memory::default() } }
+        let memory = self.memory.lock().get(key).cloned();
+        match memory {
+            Some(memory) if memory.cluster_uid == uid => memory,
+            Some(_) => {
+                // A cluster made anew under an old name has no past: what is pushed to its namesake's nodes may even have the
+                // version of its own first snapshot.
+                self.forget(key);
+                Memory { cluster_uid: uid, ..Memory::default() }
+            }
+            None => Memory { cluster_uid: uid, ..Memory::default() },
+        }
     }
 
     /// Remembers that.
@@ -98,6 +108,15 @@ impl Context {
         self.push.forget(key);
         self.metrics.forget(key);
         self.memory.lock().remove(key);
+        self.failures.lock().remove(key);
+    }
+
+    /// One more failure in a row; how many there are.
+    pub fn failed(&self, key: Key) -> u32 {
+        let mut failures = self.failures.lock();
+        let count = failures.entry(key).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
     }
 
     /// How long to wait after an error.
@@ -110,3 +129,6 @@ impl Context {
         pause.mul_f64(rand::random_range(0.75..=1.25))
     }
 }
+
+#[cfg(test)]
+mod tests;

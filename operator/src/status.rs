@@ -80,10 +80,14 @@ pub fn without_ledger(cluster: &CacheCluster, unmade: &[Problem], now: Timestamp
     let generation = cluster.metadata.generation;
     let text = unmade.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("; ");
     let reason = unmade.first().map_or(NAME_TAKEN, |problem| problem.reason);
-    let findings = [
+    let mut findings = vec![
         Finding::new(PROGRESSING, "False", reason::STALLED, text.clone()),
-        Finding::new(DEGRADED, "True", reason, text),
+        Finding::new(DEGRADED, "True", reason, text.clone()),
     ];
+    // Nodes that had a ledger go on serving; without one there never were any.
+    if !status.conditions.iter().any(|held| held.type_ == AVAILABLE) {
+        findings.insert(0, Finding::new(AVAILABLE, "False", reason::NO_NODE_SERVES, text));
+    }
     for finding in findings {
         let told = finding.condition(&status.conditions, generation, now);
         status.conditions.retain(|held| held.type_ != told.type_);

@@ -363,4 +363,8 @@ fn without_a_ledger_the_status_says_why_and_keeps_the_rest() {
     let news: Vec<String> = said(&status).into_iter().filter(|line| !well.contains(line)).collect();
     assert_eq!(news, ["Progressing=False/Stalled", "Degraded=True/NameTaken"]);
     assert_eq!(status.conditions.len(), well.len());
+
+    world.cluster.status = None;
+    let never = said(&without_ledger(&world.cluster, &[], world.now));
+    assert_eq!(never[0], "Available=False/NoNodeServes");
 }
