@@ -40,6 +40,7 @@ pub async fn observe(
     now: Timestamp,
 ) -> kube::Result<Observed> {
     let namespace = cluster.namespace().unwrap_or_default();
+    let uid = cluster.uid().unwrap_or_default();
     let selector = names::list_selector(cluster);
     let of_members = format!("{selector},{}={}", names::SERVICE_LABEL, names::MEMBERS);
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
@@ -57,7 +58,7 @@ pub async fn observe(
         ownership::is_pod_name(&endpoint.name, &names::base(cluster))
             && !strangers.contains(&endpoint.pod_uid)
     });
-    Ok(Observed { page, endpoints, pods: own.iter().map(|pod| pods::facts(pod, now)).collect() })
+    Ok(Observed { page, endpoints, pods: own.iter().map(|pod| pods::facts(pod, &uid, now)).collect() })
 }
 
 /// The cluster's pods, and the uids of those that only have their labels.

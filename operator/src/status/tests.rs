@@ -112,6 +112,7 @@ fn pod(name: &str) -> PodFacts {
         revision: "r".into(),
         ready: true,
         terminating: false,
+        stray: false,
         problem: None,
     }
 }
