@@ -29,8 +29,8 @@ use crate::{apply, events, evict, ownership, status};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-/// Pause before children that could not be made are tried again.
-const UNMADE_AGAIN: Duration = Duration::from_secs(10);
+/// Pause before what was refused is tried again: a child, or an eviction.
+const REFUSED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Brings one cluster a step nearer to its spec.
 ///
@@ -53,7 +53,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     if let Some(text) = &observed.page.stranger {
         unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
         tell(cluster, context, &status::without_ledger(cluster, &unmade, now)).await?;
-        return Ok(Action::requeue(UNMADE_AGAIN));
+        return Ok(Action::requeue(REFUSED_AGAIN));
     }
     let reports = context.push.reports(&key).all();
     let wanted = configuration(&cluster.spec);
@@ -68,12 +68,14 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         replicas: usize::try_from(cluster.spec.replicas).unwrap_or(0),
         at_rest: at_rest(&held, &reports),
     };
+    let blocked = evict::next(cluster, context, &rollout).await;
     let facts = Facts {
         cluster,
         image: plan::image(cluster, &context.defaults),
         statefulset: &statefulset,
         pods: &observed.pods,
         outdated: rollout.outdated().count(),
+        blocked: blocked.as_ref().ok().and_then(Option::as_deref),
         endpoints: &observed.endpoints,
         held: &held,
         reports: &reports,
@@ -84,10 +86,9 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     };
     context.metrics.in_force(&key, held.version(), facts.unconverged(), roster.guarded.len());
     tell(cluster, context, &status::status(&facts)).await?;
-    evict::next(cluster, context, &rollout).await?;
 
-    // Nobody tells when a name becomes free, or the API server changes its mind.
-    let retry = (!unmade.is_empty()).then_some(UNMADE_AGAIN);
+    // Nobody tells when a name becomes free, a budget allows, or the API server changes its mind.
+    let retry = (!unmade.is_empty() || blocked?.is_some()).then_some(REFUSED_AGAIN);
     let look_again = [roster.look_again_in, settles_in, retry].into_iter().flatten().min();
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
 }

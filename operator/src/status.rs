@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub pods: &'a [PodFacts],
     /// How many pods run an old template.
     pub outdated: usize,
+    /// Why the next of them may not be replaced now.
+    pub blocked: Option<&'a str>,
     /// The endpoints of the members Service.
     pub endpoints: &'a [Endpoint],
     /// What is in force.
@@ -172,7 +174,8 @@ impl Facts<'_> {
             return finding("True", reason::SCALING, format!("{there} of {wanted} pods are there"));
         }
         if self.outdated > 0 {
-            let message = format!("{} pods run the template before", self.outdated);
+            let blocked = self.blocked.map(|why| format!("; {why}")).unwrap_or_default();
+            let message = format!("{} pods run the template before{blocked}", self.outdated);
             return finding("True", reason::ROLLING_OUT, message);
         }
         if ready < wanted {

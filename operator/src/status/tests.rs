@@ -74,6 +74,7 @@ impl World {
             statefulset: &self.statefulset,
             pods: &self.pods,
             outdated: self.outdated,
+            blocked: (self.outdated > 1).then_some("c-2 may not be evicted now"),
             endpoints: &self.endpoints,
             held: &held,
             reports: &self.reports,
@@ -368,4 +369,11 @@ fn without_a_ledger_the_status_says_why_and_keeps_the_rest() {
     world.cluster.status = None;
     let never = said(&without_ledger(&world.cluster, &[], world.now));
     assert_eq!(never[0], "Available=False/NoNodeServes");
+}
+
+#[test]
+fn a_rollout_that_may_not_go_on_says_why() {
+    let world = World::well().with(|w| w.outdated = 2);
+    assert_eq!(world.differs(), ["Progressing=True/RollingOut"]);
+    assert_eq!(world.message("Progressing"), "2 pods run the template before; c-2 may not be evicted now");
 }
