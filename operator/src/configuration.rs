@@ -109,9 +109,14 @@ fn check_memory(spec: &CacheClusterSpec, faults: &mut Vec<String>) {
     if spec.groups.is_empty() {
         return;
     }
-    let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
-    let Some(limit) = limit.and_then(Quantity::whole) else {
+    let Some(limit) = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory")) else {
         faults.push("resources.limits.memory must be set where there are groups".to_owned());
+        return;
+    };
+    let Some(limit) = limit.whole() else {
+        faults.push(format!(
+            "resources.limits.memory is {limit}; it must be an amount of bytes that a machine can have"
+        ));
         return;
     };
     let percent = u128::from(natural(spec.memory.cache_percent));
@@ -195,8 +200,22 @@ groups:
 
     #[test]
     fn groups_without_a_memory_limit_are_a_fault_and_no_groups_are_none() {
-        let faults = configuration(&spec(&SOUND.replace("256Mi", "none"))).unwrap_err();
-        assert_eq!(faults, ["resources.limits.memory must be set where there are groups"]);
+        let limits =
+            |limits: &str| configuration(&spec(&SOUND.replace("{ memory: 256Mi }", limits))).unwrap_err();
+        assert_eq!(limits("{}"), ["resources.limits.memory must be set where there are groups"]);
+        assert!(limits("{ memory: 1Ei }")[0].starts_with("resources.limits.memory is 1Ei; it must be"));
         assert!(configuration(&spec("replicas: 1")).unwrap().groups.is_empty());
+    }
+
+    /// What the chart prints at the end of an install goes into a shell as it stands there.
+    #[test]
+    fn the_object_in_the_notes_of_the_chart_can_be_pasted() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/groupcache-operator/templates/NOTES.txt");
+        let notes = std::fs::read_to_string(path).unwrap();
+        let (_, pasted) = notes.split_once("\nkubectl apply -f - <<'EOF'\n").expect("at the start of a line");
+        let (object, _) = pasted.split_once("\nEOF\n").expect("an end that the shell sees");
+        let object = object.replace("{{ default \"default\" .Values.watch.namespace }}", "default");
+        let object: groupcache_crds::CacheCluster = serde_yaml::from_str(&object).unwrap();
+        assert_eq!(configuration(&object.spec).unwrap().groups.len(), 1);
     }
 }
