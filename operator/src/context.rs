@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::{Applied, Children};
+use crate::lease::Claim;
 use crate::ledger::Refused;
 use crate::ledger::settle::Settling;
 use crate::metrics::Metrics;
@@ -34,6 +35,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What is counted.
     pub metrics: Metrics,
+    /// Says whether this process still leads.
+    pub claim: Claim,
     /// Cancelled when this process may no longer write.
     pub deposed: CancellationToken,
     /// The children as the watches see them.
@@ -67,6 +70,11 @@ pub enum Error {
     /// Another operator has taken over, or the membership is faulty.
     #[error(transparent)]
     Ledger(#[from] Refused),
+    /// The ledger has an epoch that nobody with the Lease wrote.
+    #[error(
+        "the ledger was changed by somebody who does not lead; what it holds now is taken up under a higher epoch"
+    )]
+    Overwritten,
     /// This process may no longer write.
     #[error("this operator no longer leads")]
     Deposed,

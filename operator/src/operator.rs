@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::applied;
 use crate::args::Args;
 use crate::context::{Context, Error};
-use crate::lease::Elector;
+use crate::lease::{Claim, Elector};
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::names;
 use crate::plan::Defaults;
@@ -125,8 +125,15 @@ async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown
 
     let deposed = CancellationToken::new();
     let stop = CancellationToken::new();
-    let mut controller =
-        tokio::spawn(control(args, client, name, metrics.clone(), deposed.clone(), stop.clone()));
+    let mut controller = tokio::spawn(control(
+        args,
+        client,
+        name,
+        metrics.clone(),
+        elector.claim(),
+        deposed.clone(),
+        stop.clone(),
+    ));
     let lost = tokio::select! {
         () = elector.hold() => true,
         () = deposed.cancelled() => true,
@@ -161,6 +168,7 @@ async fn control(
     client: Client,
     name: String,
     metrics: Metrics,
+    claim: Claim,
     deposed: CancellationToken,
     stop: CancellationToken,
 ) {
@@ -174,6 +182,7 @@ async fn control(
         push: Push::new(wakes_tx, metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
         metrics,
+        claim,
         deposed,
         children: applied::Children { services: services.clone(), statefulsets: statefulsets.clone() },
         memory: Mutex::default(),

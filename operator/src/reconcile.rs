@@ -166,6 +166,12 @@ async fn advance(
         settled,
     };
     let next = match ledger::next(held, wanted, known) {
+        // A user's edit must not end the operator of all clusters: only one who leads can have taken over.
+        Err(Refused::Deposed { .. }) if context.claim.stands().await => {
+            memory.written = None;
+            context.remember(&ObjectRef::from_obj(cluster), memory.clone());
+            return Err(Error::Overwritten);
+        }
         Err(refused @ Refused::Deposed { .. }) => {
             context.deposed.cancel();
             return Err(refused.into());

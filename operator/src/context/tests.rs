@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::lease::Elector;
 use crate::push::{Published, Target};
 
 fn context() -> Context {
@@ -20,8 +21,9 @@ fn context() -> Context {
         client: client.clone(),
         defaults: Defaults { node_image: "i".into() },
         push: Push::new(mpsc::channel(1).0, metrics.clone()),
-        recorder: Recorder::new(client, Reporter { controller: "test".into(), instance: None }),
+        recorder: Recorder::new(client.clone(), Reporter { controller: "test".into(), instance: None }),
         metrics,
+        claim: Elector::new(client, "default", "l".into(), "me".into()).claim(),
         deposed: CancellationToken::new(),
         children: Children { services: reflector::store().0, statefulsets: reflector::store().0 },
         memory: Mutex::default(),
