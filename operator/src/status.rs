@@ -314,6 +314,10 @@ impl Facts<'_> {
         if self.pods.is_empty() {
             return "there are no pods yet".to_owned();
         }
+        let refusal = self.live().find(|e| self.reports.get(&e.pod_uid).is_some_and(|r| r.refusal.is_some()));
+        if let Some(text) = refusal.and_then(|endpoint| self.laggard(endpoint)) {
+            return text;
+        }
         let ready = self.pods.iter().filter(|pod| pod.ready).count();
         let active = self.in_state(State::Active).count();
         format!("{} pods, {ready} ready, {active} own keys", self.pods.len())

@@ -377,3 +377,12 @@ fn a_rollout_that_may_not_go_on_says_why() {
     assert_eq!(world.differs(), ["Progressing=True/RollingOut"]);
     assert_eq!(world.message("Progressing"), "2 pods run the template before; c-2 may not be evicted now");
 }
+
+#[test]
+fn nobody_serves_because_all_refuse_is_told_as_that() {
+    let world = World::well().with(|w| {
+        w.endpoints.iter_mut().for_each(|endpoint| endpoint.serving = false);
+        w.report("c-0").refusal = Some(Refusal { version: V, faults: vec!["no URL".into()] });
+    });
+    assert_eq!(world.message("Available"), "no node of the ring is ready: c-0 refuses 2.4: no URL");
+}
