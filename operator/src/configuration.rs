@@ -115,9 +115,9 @@ fn misaddressed(asked: &Loader) -> Option<String> {
     }
     let url = &asked.http.as_ref()?.url;
     let filled = url.replace("{key}", "k").replace("{group}", "g");
-    let host = filled.splitn(4, '/').nth(2).unwrap_or_default();
+    let host = filled.split('/').nth(2).unwrap_or_default();
     let odd = filled.contains(['{', '}', '#']) || !filled.is_ascii() || host.contains('@');
-    let in_host = url.splitn(4, '/').nth(2).is_some_and(|host| host.contains('{'));
+    let in_host = url.split('/').nth(2).is_some_and(|host| host.contains('{'));
     let parsed = filled.parse::<Uri>().is_ok_and(|url| url.host().is_some());
     (odd || in_host || !parsed).then(|| {
         format!("http.url is {url}, which is no URL; write it like http://users/users/{{key}} or http://users/user?id={{key}}")

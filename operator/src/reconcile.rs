@@ -166,15 +166,8 @@ async fn advance(
         settled,
     };
     let next = match ledger::next(held, wanted, known) {
-        // A user's edit must not end the operator of all clusters: only one who leads can have taken over.
-        Err(Refused::Deposed { .. }) if context.claim.stands().await => {
-            memory.written = None;
-            context.remember(&ObjectRef::from_obj(cluster), memory.clone());
-            return Err(Error::Overwritten);
-        }
         Err(refused @ Refused::Deposed { .. }) => {
-            context.deposed.cancel();
-            return Err(refused.into());
+            return Err(overtaken(cluster, context, memory, refused).await);
         }
         next => next?,
     };
@@ -196,6 +189,23 @@ async fn advance(
     };
     context.remember(&ObjectRef::from_obj(cluster), memory.clone());
     Ok((roster, in_force, settles_in))
+}
+
+/// The ledger is above this process' epoch: by a successor, or by the hand of a user, which must not end the operator of all
+/// clusters. Only who holds the Lease can be a successor.
+async fn overtaken(
+    cluster: &CacheCluster,
+    context: &Context,
+    memory: &mut Memory,
+    refused: Refused,
+) -> Error {
+    if !context.claim.stands().await {
+        context.deposed.cancel();
+        return refused.into();
+    }
+    memory.written = None;
+    context.remember(&ObjectRef::from_obj(cluster), memory.clone());
+    Error::Overwritten
 }
 
 fn at_rest(held: &Held, reports: &HashMap<String, Report>) -> bool {
