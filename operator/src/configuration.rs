@@ -263,16 +263,4 @@ groups:
             assert!(faults(faulty).starts_with("loaders[people]."), "{faulty}: {}", faults(faulty));
         }
     }
-
-    /// What the chart prints at the end of an install goes into a shell as it stands there.
-    #[test]
-    fn the_object_in_the_notes_of_the_chart_can_be_pasted() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/groupcache-operator/templates/NOTES.txt");
-        let notes = std::fs::read_to_string(path).unwrap();
-        let (_, pasted) = notes.split_once("\nkubectl apply -f - <<'EOF'\n").expect("at the start of a line");
-        let (object, _) = pasted.split_once("\nEOF\n").expect("an end that the shell sees");
-        let object = object.replace("{{ default \"default\" .Values.watch.namespace }}", "default");
-        let object: groupcache_crds::CacheCluster = serde_yaml::from_str(&object).unwrap();
-        assert_eq!(configuration(&object.spec).unwrap().groups.len(), 1);
-    }
 }
