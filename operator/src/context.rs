@@ -16,8 +16,9 @@ use crate::lease::Claim;
 use crate::ledger::Refused;
 use crate::ledger::settle::Settling;
 use crate::metrics::Metrics;
+use crate::names::Key;
 use crate::plan::Defaults;
-use crate::push::{Key, Push};
+use crate::push::Push;
 use crate::roster::Holds;
 
 /// Pause before a second look after another writer was faster.

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use groupcache_crds::CacheCluster;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+
+/// Which cluster.
+pub type Key = ObjectRef<CacheCluster>;
 
 /// Who writes the fields of children, for server-side apply.
 pub const FIELD_MANAGER: &str = "groupcache-operator";

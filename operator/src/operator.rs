@@ -36,9 +36,9 @@ use crate::args::Args;
 use crate::context::{Context, Error};
 use crate::lease::{Claim, Elector};
 use crate::metrics::{Metrics, ReconcileResult};
-use crate::names;
+use crate::names::{self, Key};
 use crate::plan::Defaults;
-use crate::push::{Key, MAX_WAKES, Push};
+use crate::push::{MAX_WAKES, Push};
 use crate::reconcile::reconcile;
 
 /// Changes within this time are looked at together.

@@ -9,19 +9,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use groupcache_crds::CacheCluster;
 use groupcache_proto::cluster::SignedSnapshot;
 use groupcache_ring::Version;
-use kube::runtime::reflector::ObjectRef;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::Metrics;
+use crate::names::Key;
 use crate::report::Reports;
-
-/// Which cluster.
-pub type Key = ObjectRef<CacheCluster>;
 
 /// Wakes of the reconciler that may wait. A full queue loses nothing: the reconciler looks at everything when it runs.
 pub const MAX_WAKES: usize = 1024;

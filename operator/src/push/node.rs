@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::metrics::{Metrics, PushResult};
-use crate::push::{Key, Published, Target};
+use crate::names::Key;
+use crate::push::{Published, Target};
 use crate::report::{Applied, Refusal, Report, Reports};
 
 /// How long a connection may take to open.

@@ -181,7 +181,7 @@ impl Harness {
     fn new() -> Self {
         let (wakes_tx, wakes) = mpsc::channel(64);
         let push = Push::new(wakes_tx, Metrics::new(&mut Registry::default()));
-        Harness { push, key: ObjectRef::new("c").within("shop"), wakes }
+        Harness { push, key: Key::new("c").within("shop"), wakes }
     }
 
     /// Waits for wakes until the report of this pod is as wanted.
