@@ -68,15 +68,21 @@ fn main() -> anyhow::Result<()> {
 /// One line per contestant, each compared with the first.
 fn print_table(figures: &[Figure]) {
     println!(
-        "{:<28}{:>8}{:>12}{:>10}{:>20}{:>8}",
-        "", "threads", "ns/op", "M op/s", "fastest-slowest", "ratio"
+        "{:<32}{:>8}{:>10}{:>10}{:>18}{:>8}{:>9}",
+        "", "threads", "ns/op", "M op/s", "fastest-slowest", "ratio", "over ns"
     );
     for figure in figures {
         let spread = format!("{:.0}-{:.0}", figure.spread_ns.0, figure.spread_ns.1);
         let ratio = figure.ns_per_op / figures[0].ns_per_op;
         println!(
-            "{:<28}{:>8}{:>12.1}{:>10.2}{:>20}{:>8.2}",
-            figure.name, figure.threads, figure.ns_per_op, figure.million_per_second, spread, ratio
+            "{:<32}{:>8}{:>10.1}{:>10.2}{:>18}{:>8.2}{:>9.1}",
+            figure.name,
+            figure.threads,
+            figure.ns_per_op,
+            figure.million_per_second,
+            spread,
+            ratio,
+            figure.over_first_ns
         );
     }
 }
