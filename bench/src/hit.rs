@@ -56,9 +56,7 @@ pub fn run(threads: usize, rounds: usize, operations: usize) -> anyhow::Result<V
         contestant("raw quick_cache, get", |at| quick.get(&*keys[at]).is_some()),
         contestant("raw moka, get", |at| moka.get(&*keys[at]).is_some()),
         contestant("Group::cached", |at| for_ever.cached(&keys[at], Origin::Client).is_some()),
-        contestant("Group::cached, with a ttl", |at| {
-            for_an_hour.cached(&keys[at], Origin::Client).is_some()
-        }),
+        contestant("Group::cached, with a ttl", |at| for_an_hour.cached(&keys[at], Origin::Client).is_some()),
         Contestant {
             name: "Group::get".to_owned(),
             work: Box::new(|thread, operations| gets(&runtime, &for_ever, &ours, thread, operations)),
@@ -108,7 +106,8 @@ fn contestant<'a>(name: &str, look: impl Fn(usize) -> bool + Sync + 'a) -> Conte
     Contestant {
         name: name.to_owned(),
         work: Box::new(move |thread, operations| {
-            let found = (0..operations).filter(|operation| black_box(look(place(thread, *operation)))).count();
+            let found =
+                (0..operations).filter(|operation| black_box(look(place(thread, *operation)))).count();
             assert_eq!(found, operations, "every key is there");
         }),
     }

@@ -1,8 +1,11 @@
 //! Runs a benchmark and prints its figures.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand, ValueEnum};
 use groupcache_bench::rounds::Figure;
-use groupcache_bench::{hit, ring};
+use groupcache_bench::trace::{HitRatios, PERCENT};
+use groupcache_bench::{hit, ring, trace};
 
 /// Benchmarks beside the peers, in one run. Build with --release; see bench/README.md for how to read them.
 #[derive(Debug, Parser)]
@@ -23,7 +26,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// A Get that is in the cache: a whole group beside the raw store.
+    /// A Get that is in the cache: a whole group beside the raw stores.
     Hit {
         /// Numbers of threads, one after the other.
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
@@ -31,6 +34,12 @@ enum Bench {
     },
     /// Who owns a key, in clusters of 3, 10 and 50.
     Ring,
+    /// Hit ratios of the stores on a recorded trace, beside an exact LRU.
+    Trace {
+        /// The accesses, uncompressed: each key a big-endian word of 4 bytes.
+        #[arg(long)]
+        trace: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +64,13 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Bench::Ring => figures.push(ring::run(rounds, operations)),
+        Bench::Trace { trace } => {
+            let ratios = trace::run(trace)?;
+            match args.output {
+                Output::Json => println!("{}", serde_json::to_string(&ratios)?),
+                Output::Text => print_ratios(&ratios),
+            }
+        }
     }
     for figures in &figures {
         match args.output {
@@ -84,5 +100,13 @@ fn print_table(figures: &[Figure]) {
             ratio,
             figure.over_first_ns
         );
+    }
+}
+
+/// One line per policy: percent of hits at each size.
+fn print_ratios(ratios: &[HitRatios]) {
+    println!("{:<32}{}", "cache in % of the keys", PERCENT.map(|percent| format!("{percent:>8}")).concat());
+    for HitRatios { name, percent } in ratios {
+        println!("{name:<32}{}", percent.iter().map(|percent| format!("{percent:>8.2}")).collect::<String>());
     }
 }
