@@ -159,18 +159,7 @@ async fn filled_group(keys: &[Key], value: &Bytes, ttl: Option<Duration>) -> any
 }
 
 fn settings(ttl: Option<Duration>) -> Settings {
-    Settings {
-        name: "bench".into(),
-        aliases: Vec::new(),
-        max_bytes: MAX_BYTES,
-        hot_percent: 12,
-        ttl,
-        negative_ttl: None,
-        max_key_bytes: 1_024,
-        max_value_bytes: 1 << 20,
-        load_timeout: Duration::from_secs(10),
-        purge_timeout: Duration::from_secs(2),
-    }
+    Settings { ttl, ..Settings::new("bench", MAX_BYTES) }
 }
 
 /// The other nodes of a cluster of one.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use groupcache_bench::rounds::Figure;
 use groupcache_bench::trace::{HitRatios, PERCENT};
-use groupcache_bench::{hit, ring, trace};
+use groupcache_bench::{hit, memory, ring, trace};
+use groupcache_group::group::StoreKind;
 
 /// Benchmarks beside the peers, in one run. Build with --release; see bench/README.md for how to read them.
 #[derive(Debug, Parser)]
@@ -34,12 +35,30 @@ enum Bench {
     },
     /// Who owns a key, in clusters of 3, 10 and 50.
     Ring,
+    /// What an entry really costs, beside what is charged for it.
+    Memory {
+        /// Whose entries.
+        #[arg(long, value_enum, default_value_t = Store::Quick)]
+        store: Store,
+        /// Bytes of each value.
+        #[arg(long, default_value_t = 100)]
+        value_bytes: usize,
+        /// Let three times as many come as fit.
+        #[arg(long)]
+        churn: bool,
+    },
     /// Hit ratios of the stores on a recorded trace, beside an exact LRU.
     Trace {
         /// The accesses, uncompressed: each key a big-endian word of 4 bytes.
         #[arg(long)]
         trace: PathBuf,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Store {
+    Quick,
+    Moka,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,6 +83,21 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Bench::Ring => figures.push(ring::run(rounds, operations)),
+        Bench::Memory { store, value_bytes, churn } => {
+            let store = match store {
+                Store::Quick => StoreKind::Quick,
+                Store::Moka => StoreKind::Moka,
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let cost = runtime.block_on(memory::run(store, *value_bytes, *churn))?;
+            match args.output {
+                Output::Json => println!("{}", serde_json::to_string(&cost)?),
+                Output::Text => println!(
+                    "{}: {} entries with values of {} bytes; each takes {:.0} bytes beyond key and value and is charged {:.0}",
+                    cost.store, cost.entries, cost.value_bytes, cost.resident_over, cost.charged_over
+                ),
+            }
+        }
         Bench::Trace { trace } => {
             let ratios = trace::run(trace)?;
             match args.output {

@@ -33,6 +33,8 @@ mod state;
 pub use remove::{NodeFailure, RemoveError};
 pub use settings::Settings;
 
+pub use crate::cache::StoreKind;
+
 /// Loads of one group in flight at this node, and as many fetches: a task of a few kilobytes each. Beyond, callers are told to come back.
 const MOST_FLIGHTS: usize = 16_384;
 
@@ -127,7 +129,7 @@ impl Group {
     #[must_use]
     pub fn new(settings: Settings, loader: Arc<dyn Loader>, peers: Arc<dyn Peers>) -> Arc<Self> {
         let now = Instant::now();
-        let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent));
+        let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent, settings.store));
         Arc::new(Group {
             name: settings.name.clone(),
             generations: Generations::new(now, settings.purge_timeout),
