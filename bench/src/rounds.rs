@@ -1,9 +1,10 @@
 //! Measures several contestants in turn, round after round, and takes medians.
 
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// What one contestant took, over all rounds.
@@ -13,7 +14,7 @@ pub struct Figure {
     pub name: String,
     /// How many threads worked at the same time.
     pub threads: usize,
-    /// Median over the rounds of the time of one operation, in nanoseconds, as one thread sees it.
+    /// Median over the rounds of the time of one operation, in nanoseconds of a thread's own time.
     pub ns_per_op: f64,
     /// Operations per second of all threads together, in millions, in the median round.
     pub million_per_second: f64,
@@ -62,7 +63,7 @@ pub fn measure(
         .collect()
 }
 
-/// The time from the common start until the last thread is done. Each thread keeps to a core of its own, the same in every round.
+/// The time that the slowest of the threads ran. Each thread keeps to a core of its own, the same in every round.
 fn one_round(contestant: &Contestant<'_>, threads: usize, operations: usize) -> Duration {
     let start = Barrier::new(threads);
     let cores = cores();
@@ -74,15 +75,21 @@ fn one_round(contestant: &Contestant<'_>, threads: usize, operations: usize) -> 
                 scope.spawn(move || {
                     core.into_iter().for_each(pin);
                     start.wait();
-                    let started = Instant::now();
+                    let started = time_run();
                     (contestant.work)(thread, operations);
-                    started.elapsed()
+                    time_run() - started
                 })
             })
             .collect();
         let times = workers.into_iter().map(|worker| worker.join().expect("a worker panicked"));
         times.max().unwrap_or_default()
     })
+}
+
+/// For how long the calling thread has run: the time in which other processes had its core does not count.
+fn time_run() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }
 
 /// The cores this process may run on.
