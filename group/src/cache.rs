@@ -138,6 +138,7 @@ impl Half {
     }
 
     /// The key's entry, if it has not expired.
+    #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Entry> {
         let held = self.store.get(key)?;
         // The clock is read only for what can expire.

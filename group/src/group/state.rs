@@ -28,6 +28,7 @@ impl State {
     }
 
     /// The key's entry if it may be used: main first, and hot only for clients (K6).
+    #[inline]
     pub(super) fn look(&self, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
         if let Some(entry) = self.cache.main.get(key) {
             return Some((entry, Source::Main));
