@@ -229,7 +229,7 @@ impl Group {
         if origin == Origin::Peer || is_mine(&view, key) {
             self.board_load(key, hash, start, &state)
         } else {
-            self.board_fetch(key, hash, start, state, view)
+            self.board_fetch(key, hash, start, &state, view)
         }
     }
 
@@ -288,6 +288,8 @@ impl Group {
     /// What it has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        // A cache that is being replaced is counted as the present one or as a former one, not as both: counters never go back.
+        let _change = self.change.lock();
         let state = self.state.load();
         let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
         let former = self.former_evictions.load(Ordering::Relaxed);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::runtime::Handle;
+
 use crate::cache::{Cache, Half};
 use crate::group::{Group, Origin, Settings, Source};
 use crate::loader::Loader;
@@ -51,12 +53,8 @@ impl Group {
         let version = view.version();
         let lapse = !view.may_keep();
         let cache = if lapse { self.empty_cache(&state, &state.settings) } else { state.cache.clone() };
-        self.state.store(Arc::new(State {
-            settings: state.settings.clone(),
-            loader: state.loader.clone(),
-            view: Some(view),
-            cache,
-        }));
+        let (settings, loader) = (state.settings.clone(), state.loader.clone());
+        self.replace(state, State { settings, loader, view: Some(view), cache });
         if lapse {
             self.generations.raise_all();
             self.loads.forget_all();
@@ -76,7 +74,17 @@ impl Group {
         let same = budget(&settings) == budget(&state.settings);
         let cache = if same { state.cache.clone() } else { self.empty_cache(&state, &settings) };
         let settings = Arc::new(Settings { name: self.name.clone(), ..settings });
-        self.state.store(Arc::new(State { settings, loader, view: state.view.clone(), cache }));
+        let view = state.view.clone();
+        self.replace(state, State { settings, loader, view, cache });
+    }
+
+    /// Puts a state in force. To free a full cache takes long: where there is a runtime, a thread that may block does it.
+    fn replace(&self, former: Arc<State>, new: State) {
+        let emptied = !Arc::ptr_eq(&former.cache, &new.cache);
+        self.state.store(Arc::new(new));
+        if emptied && let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(former));
+        }
     }
 
     fn empty_cache(&self, state: &State, settings: &Settings) -> Arc<Cache> {
