@@ -1,4 +1,4 @@
-//! A Get that is in the cache: a whole [`Group`] beside the raw stores, quick_cache and moka, with the same keys, values and hasher.
+//! A Get that is in the cache: a whole [`Group`] beside the raw stores, with the same keys, values and hasher.
 //!
 //! The difference to the group's own store is what our order of a Get costs: the view, expiry, the counters, and a larger entry.
 
@@ -24,9 +24,6 @@ use tokio::time::Instant;
 
 use crate::rounds::{Contestant, Figure, measure};
 
-/// Keys in the cache. They fit with room to spare, so that every Get is a hit.
-const KEYS: usize = 10_000;
-
 /// Bytes of each value: a small record.
 const VALUE_BYTES: usize = 128;
 
@@ -36,12 +33,13 @@ const MAX_BYTES: u64 = 256 << 20;
 /// The step from one key to the next: a prime, so that all keys come up, and neighbours in memory do not follow each other.
 const STRIDE: usize = 7_919;
 
-/// Measures all of them with so many threads, in turn; the first is what the others are compared with.
+/// Measures all of them with so many keys and threads, in turn; the first is what the others are compared with.
+/// All keys fit with room to spare, so that every Get is a hit.
 ///
 /// # Errors
 /// If the group does not answer, or answers from elsewhere than its main cache: then there is nothing to measure.
-pub fn run(threads: usize, rounds: usize, operations: usize) -> anyhow::Result<Vec<Figure>> {
-    let keys: Vec<Bytes> = (0..KEYS).map(|n| Bytes::from(format!("user:{n:012}"))).collect();
+pub fn run(keys: usize, threads: usize, rounds: usize, operations: usize) -> anyhow::Result<Vec<Figure>> {
+    let keys: Vec<Bytes> = (0..keys).map(|n| Bytes::from(format!("user:{n:012}"))).collect();
     let value = Bytes::from(vec![b'v'; VALUE_BYTES]);
     let quick = raw_quick(&keys, &value);
     let moka = raw_moka(&keys, &value);
@@ -54,11 +52,13 @@ pub fn run(threads: usize, rounds: usize, operations: usize) -> anyhow::Result<V
 
     let born = Instant::now();
     let contestants = [
-        contestant("raw quick_cache, get", |at| quick.get(&*keys[at]).is_some()),
-        contestant("raw moka, get", |at| moka.get(&*keys[at]).is_some()),
-        contestant("the clock alone", |_| Instant::now() > born),
-        contestant("Group::cached", |at| for_ever.cached(&keys[at], Origin::Client).is_some()),
-        contestant("Group::cached, with a ttl", |at| for_an_hour.cached(&keys[at], Origin::Client).is_some()),
+        contestant("raw quick_cache, get", keys.len(), |at| quick.get(&*keys[at]).is_some()),
+        contestant("raw moka, get", keys.len(), |at| moka.get(&*keys[at]).is_some()),
+        contestant("the clock alone", keys.len(), |_| Instant::now() > born),
+        contestant("Group::cached", keys.len(), |at| for_ever.cached(&keys[at], Origin::Client).is_some()),
+        contestant("Group::cached, with a ttl", keys.len(), |at| {
+            for_an_hour.cached(&keys[at], Origin::Client).is_some()
+        }),
         Contestant {
             name: "Group::get".to_owned(),
             work: Box::new(|thread, operations| gets(&runtime, &for_ever, &ours, thread, operations)),
@@ -84,7 +84,8 @@ impl quick_cache::Weighter<Bytes, Bytes> for ByBytes {
 }
 
 fn raw_quick(keys: &[Bytes], value: &Bytes) -> RawQuick {
-    let store = RawQuick::with(KEYS, MAX_BYTES, ByBytes, RandomState::new(), DefaultLifecycle::default());
+    let store =
+        RawQuick::with(keys.len(), MAX_BYTES, ByBytes, RandomState::new(), DefaultLifecycle::default());
     for key in keys {
         store.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
     }
@@ -104,26 +105,26 @@ fn raw_moka(keys: &[Bytes], value: &Bytes) -> moka::sync::Cache<Bytes, Bytes, Ra
 }
 
 /// One that looks a key up, and says whether it was there.
-fn contestant<'a>(name: &str, look: impl Fn(usize) -> bool + Sync + 'a) -> Contestant<'a> {
+fn contestant<'a>(name: &str, keys: usize, look: impl Fn(usize) -> bool + Sync + 'a) -> Contestant<'a> {
     Contestant {
         name: name.to_owned(),
         work: Box::new(move |thread, operations| {
             let found =
-                (0..operations).filter(|operation| black_box(look(place(thread, *operation)))).count();
+                (0..operations).filter(|operation| black_box(look(place(thread, *operation, keys)))).count();
             assert_eq!(found, operations, "every key is there");
         }),
     }
 }
 
-fn place(thread: usize, operation: usize) -> usize {
-    (thread * KEYS / 2 + operation * STRIDE) % KEYS
+fn place(thread: usize, operation: usize, keys: usize) -> usize {
+    (thread * keys / 2 + operation * STRIDE) % keys
 }
 
 fn gets(runtime: &Runtime, group: &Arc<Group>, keys: &[Key], thread: usize, operations: usize) {
     let deadline = Instant::now() + Duration::from_secs(3_600);
     runtime.block_on(async {
         for operation in 0..operations {
-            let key = keys[place(thread, operation)].clone();
+            let key = keys[place(thread, operation, keys.len())].clone();
             black_box(group.get(key, Origin::Client, deadline).await.is_ok());
         }
     });

@@ -32,6 +32,9 @@ enum Bench {
         /// Numbers of threads, one after the other.
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         threads: Vec<usize>,
+        /// Keys in the cache: 500 stay in a core's own caches, 10,000 do not.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        keys: u32,
     },
     /// Who owns a key, in clusters of 3, 10 and 50.
     Ring,
@@ -75,11 +78,11 @@ fn main() -> anyhow::Result<()> {
     let (rounds, operations) = (args.rounds as usize, args.operations as usize);
     let mut figures = Vec::new();
     match &args.bench {
-        Bench::Hit { threads } => {
+        Bench::Hit { threads, keys } => {
             for &threads in threads {
                 anyhow::ensure!((1..=256).contains(&threads), "--threads takes numbers from 1 to 256");
                 eprintln!("measuring with {threads} thread(s), {rounds} rounds");
-                figures.push(hit::run(threads, rounds, operations)?);
+                figures.push(hit::run(*keys as usize, threads, rounds, operations)?);
             }
         }
         Bench::Ring => figures.push(ring::run(rounds, operations)),
