@@ -4,16 +4,18 @@
 //! Nothing here knows generations: callers keep and drop entries inside the fence.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
 use crate::cache::moka::MokaStore;
 use crate::cache::quick::QuickStore;
+use crate::cache::store::{Account, Charge, Held, Store};
 use crate::value::{Entry, Key};
 
 mod moka;
 mod quick;
+mod store;
 
 /// Which store holds a group's entries. Both keep within the group's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,84 +43,6 @@ const OVERSHOOT_BYTES: u64 = 1 << 20;
 
 /// How often a store is tidied to make room before an entry is refused.
 const TIDY_ROUNDS: usize = 4;
-
-/// A bounded map. Its bound is the sum of [`Held::charge`]; who must go is its own business.
-pub(crate) trait Store: Send + Sync {
-    /// The entry of a key, marked as used.
-    fn get(&self, key: &[u8]) -> Option<Arc<Held>>;
-    /// The entry of a key, whose use is not noted.
-    fn peek(&self, key: &[u8]) -> Option<Arc<Held>>;
-    /// Puts an entry in, in place of the key's former one.
-    fn insert(&self, key: Key, held: Arc<Held>);
-    /// Takes an entry out. A `get` that starts afterwards does not find it.
-    fn remove(&self, key: &[u8]) -> Option<Arc<Held>>;
-    /// Evicts down to the bound now, and frees what it can.
-    fn tidy(&self);
-    /// The most that one entry may be charged with.
-    fn largest(&self) -> u64;
-    /// Bytes an entry costs beyond its key and value: the store's nodes, the buffers' headers and the entry itself.
-    /// Measured, with a little to spare: `cargo run --release -p groupcache-bench -- memory`.
-    fn overhead(&self) -> u64;
-}
-
-/// An entry that a store holds, or is about to. Its bytes are charged until nobody has it any more.
-#[derive(Debug)]
-pub(crate) struct Held {
-    entry: Entry,
-    charge: Charge,
-}
-
-impl Held {
-    /// The bytes it is charged with.
-    pub(crate) fn charge(&self) -> u64 {
-        self.charge.bytes
-    }
-}
-
-/// Bytes on an account, until it is dropped.
-#[derive(Debug)]
-struct Charge {
-    bytes: u64,
-    /// True from its insertion until it is replaced or removed. Dropped while true: evicted.
-    kept: AtomicBool,
-    account: Arc<Account>,
-}
-
-impl Charge {
-    fn came(&self) {
-        self.kept.store(true, Ordering::Relaxed);
-        self.account.entries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// It was replaced or removed. One that the store evicts at the same moment counts as one or the other, never as both.
-    fn taken(&self) {
-        if self.kept.swap(false, Ordering::Relaxed) {
-            self.account.entries.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        if *self.kept.get_mut() {
-            self.account.entries.fetch_sub(1, Ordering::Relaxed);
-            self.account.evictions.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What one half holds, and what has left it.
-#[derive(Debug, Default)]
-struct Account {
-    bytes: AtomicU64,
-    /// Entries that came in and were neither taken out nor freed.
-    entries: AtomicU64,
-    /// Entries that the store has evicted and freed.
-    evictions: AtomicU64,
-    /// Bytes removed since the store was last tidied.
-    removed: AtomicU64,
-}
 
 /// One of the two caches.
 pub(crate) struct Half {
@@ -154,8 +78,7 @@ impl Half {
             return None;
         }
         // Charged before anything is copied, so that many at the same moment see each other.
-        self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let charge = Charge { bytes, kept: AtomicBool::new(false), account: self.account.clone() };
+        let charge = Charge::new(bytes, &self.account);
         self.make_room().then(|| (key.compact(), Arc::new(Held { entry: entry.compact(), charge })))
     }
 

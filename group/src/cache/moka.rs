@@ -10,7 +10,7 @@ use ahash::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::cache::{Held, Store};
+use crate::cache::store::{Held, Store};
 use crate::value::Key;
 
 /// Epochs that must pass before something evicted is freed, and one more.

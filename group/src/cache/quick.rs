@@ -12,7 +12,7 @@ use ahash::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
-use crate::cache::{Held, Store};
+use crate::cache::store::{Held, Store};
 use crate::value::Key;
 
 /// Share of the bound for entries that were asked for again.

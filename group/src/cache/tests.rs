@@ -1,5 +1,7 @@
 //! What the caches hold, to the byte.
 
+use std::sync::atomic::AtomicU64;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
