@@ -120,9 +120,11 @@ fn the_largest_sums_do_not_run_over() {
 fn the_object_in_the_charts_notes_is_taken() {
     let notes = include_str!("../../charts/groupcache-operator/templates/NOTES.txt");
     let pasted = notes
-        .split("<<'EOF'\n")
+        .split("\nkubectl apply -f - <<'EOF'\n")
         .nth(1)
-        .and_then(|rest| rest.split("  EOF").next())
+        // A shell sees the end only at the start of a line.
+        .and_then(|rest| rest.split_once("\nEOF\n"))
+        .map(|(object, _)| object)
         .expect("an object to paste");
     let (before, after) = pasted.split_once("{{").expect("the namespace is a template");
     let after = after.split_once("}}").expect("its end").1;

@@ -12,6 +12,14 @@ pub(crate) const NON_OWNER_TTL: Duration = Duration::from_secs(3);
 /// The most that jitter takes off a ttl: one part in ten. It never adds.
 const JITTER_SHARE: u32 = 10;
 
+/// Further than anybody waits, and near enough for any clock to count: 30 years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
+/// So long after `now`; what is beyond [`FAR`] is as good as never.
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
+    now + time.min(FAR)
+}
+
 /// When an answer that arrived `now` expires; `None`: never.
 ///
 /// `hash` is the key's: it alone decides the jitter, so that no randomness is needed and each key has a rhythm of its own.

@@ -17,6 +17,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::expiry::after;
+
 /// Locks of one group: enough that writers on 64 cores rarely meet; 128 KiB of them.
 const STRIPES: usize = 1024;
 
@@ -73,7 +75,7 @@ impl Generations {
     /// No key purged yet, and every window open for `window`: a process begins as if all had just been purged (K4).
     pub(crate) fn new(now: Instant, window: Duration) -> Self {
         let stripe = || {
-            let purges = Purges { count: 0, floor: 0, open_until: now + window, records: Vec::new() };
+            let purges = Purges { count: 0, floor: 0, open_until: after(now, window), records: Vec::new() };
             Stripe(Mutex::new(purges))
         };
         Generations { stripes: (0..STRIPES).map(|_| stripe()).collect(), overflows: AtomicU64::new(0) }
@@ -105,7 +107,7 @@ impl Generations {
     /// Raises the key's generation, opens its window and runs `drop_copies`; nothing can be kept between (K1, K2).
     pub(crate) fn purge(&self, hash: u64, now: Instant, window: Duration, drop_copies: impl FnOnce()) {
         let mut purges = self.stripe(hash).lock();
-        if !purges.raise(hash, now, now + window) {
+        if !purges.raise(hash, now, after(now, window)) {
             self.overflows.fetch_add(1, Ordering::Relaxed);
         }
         drop_copies();

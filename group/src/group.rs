@@ -33,6 +33,8 @@ mod state;
 pub use remove::{NodeFailure, RemoveError};
 pub use settings::Settings;
 
+pub use crate::cache::StoreKind;
+
 /// Loads of one group in flight at this node, and as many fetches: a task of a few kilobytes each. Beyond, callers are told to come back.
 const MOST_FLIGHTS: usize = 16_384;
 
@@ -127,7 +129,7 @@ impl Group {
     #[must_use]
     pub fn new(settings: Settings, loader: Arc<dyn Loader>, peers: Arc<dyn Peers>) -> Arc<Self> {
         let now = Instant::now();
-        let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent));
+        let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent, settings.store));
         Arc::new(Group {
             name: settings.name.clone(),
             generations: Generations::new(now, settings.purge_timeout),
@@ -227,7 +229,7 @@ impl Group {
         if origin == Origin::Peer || is_mine(&view, key) {
             self.board_load(key, hash, start, &state)
         } else {
-            self.board_fetch(key, hash, start, state, view)
+            self.board_fetch(key, hash, start, &state, view)
         }
     }
 
@@ -286,6 +288,8 @@ impl Group {
     /// What it has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        // A cache that is being replaced is counted as the present one or as a former one, not as both: counters never go back.
+        let _change = self.change.lock();
         let state = self.state.load();
         let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
         let former = self.former_evictions.load(Ordering::Relaxed);

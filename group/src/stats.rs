@@ -146,11 +146,13 @@ impl Counters {
     }
 
     /// Counts one.
+    #[inline]
     pub(crate) fn add(&self, what: Count) {
         self.add_many(what, 1);
     }
 
     /// Counts several.
+    #[inline]
     pub(crate) fn add_many(&self, what: Count, many: u64) {
         let thread = THREAD.with(|thread| *thread);
         self.0[thread & (self.0.len() - 1)].0[what as usize].fetch_add(many, Ordering::Relaxed);

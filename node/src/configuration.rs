@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use groupcache_group::group::Settings;
+use groupcache_group::group::{Settings, StoreKind};
 use groupcache_proto::cluster::{self, AbandonedLoads, GroupMode, QuorumLoss, loader::Kind};
 use thiserror::Error;
 
@@ -292,6 +292,7 @@ fn settings(group: &cluster::Group, loader: &LoaderSettings, purge_timeout: Dura
         aliases: group.aliases.clone(),
         max_bytes: group.max_bytes,
         hot_percent: group.hot_percent,
+        store: StoreKind::default(),
         ttl: millis(group.ttl_ms),
         negative_ttl: millis(group.negative_ttl_ms),
         max_key_bytes: or(group.max_key_bytes, DEFAULT_KEY_BYTES),

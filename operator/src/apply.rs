@@ -13,28 +13,44 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::names;
 use crate::plan::Children;
+use crate::pods::{NAME_TAKEN, OBJECT_REFUSED, Problem};
+use crate::{names, ownership, pods};
+
+/// What became of the children.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// The Services that are as they should be.
+    pub services: Vec<Service>,
+    /// The StatefulSet, if it is as it should be.
+    pub statefulset: Option<StatefulSet>,
+    /// Why the others are not: a matter for the user, not for another try.
+    pub problems: Vec<Problem>,
+}
 
 /// Makes the children what they should be and answers them as they are now.
 ///
 /// Fields that others set and the plan does not name stay theirs; fields of the plan are taken back from whoever changed them.
+/// An object of that name which is not the cluster's own is left alone; one that is refused does not keep the others back.
 ///
 /// # Errors
-/// If the API server refuses one or does not answer.
-pub async fn children(
-    client: &Client,
-    cluster: &CacheCluster,
-    children: &Children,
-) -> kube::Result<(Vec<Service>, StatefulSet)> {
-    let mut services = Vec::new();
+/// If the API server does not answer, or another writer was faster.
+pub async fn children(client: &Client, cluster: &CacheCluster, children: &Children) -> kube::Result<Made> {
+    let mut made = Made::default();
     for service in &children.services {
-        services.push(one(client, cluster, service).await?);
+        match one(client, cluster, service).await? {
+            Ok(service) => made.services.push(service),
+            Err(problem) => made.problems.push(problem),
+        }
     }
-    Ok((services, one(client, cluster, &children.statefulset).await?))
+    match one(client, cluster, &children.statefulset).await? {
+        Ok(statefulset) => made.statefulset = Some(statefulset),
+        Err(problem) => made.problems.push(problem),
+    }
+    Ok(made)
 }
 
-async fn one<K>(client: &Client, cluster: &CacheCluster, wanted: &K) -> kube::Result<K>
+async fn one<K>(client: &Client, cluster: &CacheCluster, wanted: &K) -> kube::Result<Result<K, Problem>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -43,8 +59,26 @@ where
         + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
-    let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    api.patch(&wanted.name_any(), &params, &Patch::Apply(wanted)).await
+    let (kind, name) = (K::kind(&()), wanted.name_any());
+    let mut wanted = wanted.clone();
+    let mut params = PatchParams::apply(names::FIELD_MANAGER);
+    // Without force a field that somebody else has set since this look is a conflict, and nothing is seized.
+    if let Some(held) = api.get_metadata_opt(&name).await? {
+        if let Some(why) = ownership::stranger(&held.metadata, cluster) {
+            return Ok(Err(Problem { reason: NAME_TAKEN, text: format!("{kind} {name} {why}") }));
+        }
+        // Only this very object: not one that has taken its name meanwhile.
+        wanted.meta_mut().uid = held.metadata.uid;
+        params = params.force();
+    }
+    match api.patch(&name, &params, &Patch::Apply(&wanted)).await {
+        Ok(made) => Ok(Ok(made)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            let text = format!("{kind} {name} is refused by the API server: {}", status.message);
+            Ok(Err(Problem { reason: OBJECT_REFUSED, text: pods::clipped(&text) }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the status if it differs from the one that was read; true if it was written.
@@ -69,3 +103,6 @@ pub async fn status(
     api.patch_status(&cluster.name_any(), &params, &Patch::Apply(patch)).await?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

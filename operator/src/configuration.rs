@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use groupcache_crds::{CacheClusterSpec, Group, Loader, Quantity};
 use groupcache_proto::cluster;
+use tonic::transport::Uri;
 
 /// After this long without a word a node has certainly stopped serving copies.
 pub const STALENESS_BOUND_MS: u64 = 5_000;
@@ -84,6 +85,7 @@ fn loader(asked: &Loader, faults: &mut Vec<String>) -> cluster::Loader {
             None
         }
     };
+    faults.extend(misaddressed(asked).map(|why| format!("loaders[{name}].{why}")));
     cluster::Loader {
         name: name.clone(),
         kind,
@@ -93,6 +95,33 @@ fn loader(asked: &Loader, faults: &mut Vec<String>) -> cluster::Loader {
         queue_timeout_ms: u64::from(natural(asked.concurrency.queue_timeout_milliseconds)),
         ..cluster::Loader::default()
     }
+}
+
+/// What a node would refuse. It would refuse the membership with it, and be left out of the ring.
+fn misaddressed(asked: &Loader) -> Option<String> {
+    if let Some(grpc) = &asked.grpc {
+        let target = &grpc.target;
+        let address = target.strip_prefix("dns:///").unwrap_or(target);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        let sound = address.rsplit_once(':').is_some_and(|(host, port)| {
+            let port = port.parse::<u16>().is_ok_and(|port| port > 0);
+            port && !host.is_empty() && host.chars().all(allowed)
+        });
+        return (!sound).then(|| {
+            format!(
+                "grpc.target is {target}; it must be host:port or dns:///host:port with a port of 1 to 65535"
+            )
+        });
+    }
+    let url = &asked.http.as_ref()?.url;
+    let filled = url.replace("{key}", "k").replace("{group}", "g");
+    let host = filled.split('/').nth(2).unwrap_or_default();
+    let odd = filled.contains(['{', '}', '#']) || !filled.is_ascii() || host.contains('@');
+    let in_host = url.split('/').nth(2).is_some_and(|host| host.contains('{'));
+    let parsed = filled.parse::<Uri>().is_ok_and(|url| url.host().is_some());
+    (odd || in_host || !parsed).then(|| {
+        format!("http.url is {url}, which is no URL; write it like http://users/users/{{key}} or http://users/user?id={{key}}")
+    })
 }
 
 fn check_names(spec: &CacheClusterSpec, faults: &mut Vec<String>) {
@@ -109,9 +138,14 @@ fn check_memory(spec: &CacheClusterSpec, faults: &mut Vec<String>) {
     if spec.groups.is_empty() {
         return;
     }
-    let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
-    let Some(limit) = limit.and_then(Quantity::whole) else {
+    let Some(limit) = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory")) else {
         faults.push("resources.limits.memory must be set where there are groups".to_owned());
+        return;
+    };
+    let Some(limit) = limit.whole() else {
+        faults.push(format!(
+            "resources.limits.memory is {limit}; it must be an amount of bytes that a machine can have"
+        ));
         return;
     };
     let percent = u128::from(natural(spec.memory.cache_percent));
@@ -195,8 +229,38 @@ groups:
 
     #[test]
     fn groups_without_a_memory_limit_are_a_fault_and_no_groups_are_none() {
-        let faults = configuration(&spec(&SOUND.replace("256Mi", "none"))).unwrap_err();
-        assert_eq!(faults, ["resources.limits.memory must be set where there are groups"]);
+        let limits =
+            |limits: &str| configuration(&spec(&SOUND.replace("{ memory: 256Mi }", limits))).unwrap_err();
+        assert_eq!(limits("{}"), ["resources.limits.memory must be set where there are groups"]);
+        assert!(limits("{ memory: 1Ei }")[0].starts_with("resources.limits.memory is 1Ei; it must be"));
         assert!(configuration(&spec("replicas: 1")).unwrap().groups.is_empty());
+    }
+
+    #[test]
+    fn a_loader_that_nodes_would_refuse_never_reaches_them() {
+        let faults = |loader: &str| {
+            let spec = spec(&SOUND.replace("http: { url: 'http://people/{key}' }", loader));
+            configuration(&spec).err().unwrap_or_default().join("; ")
+        };
+        for sound in [
+            "grpc: { target: 'people:9000' }",
+            "grpc: { target: 'dns:///people.shop.svc:65535' }",
+            "http: { url: 'https://people:8443/{group}/{key}?x={key}' }",
+            "http: { url: 'http://[fd00::1]:80/{key}' }",
+        ] {
+            assert_eq!(faults(sound), "", "{sound}");
+        }
+        for faulty in [
+            "grpc: { target: 'people:99999' }",
+            "grpc: { target: 'people:0' }",
+            "grpc: { target: 'péople:1' }",
+            "http: { url: 'http://[::1/{key}' }",
+            "http: { url: 'http://people/{key}#{key}' }",
+            "http: { url: 'http://me@people/{key}' }",
+            "http: { url: 'http://{key}/{key}' }",
+            "http: { url: 'http://people/{key}/{other}' }",
+        ] {
+            assert!(faults(faulty).starts_with("loaders[people]."), "{faulty}: {}", faults(faulty));
+        }
     }
 }

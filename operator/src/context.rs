@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::{Applied, Children};
+use crate::lease::Claim;
 use crate::ledger::Refused;
 use crate::ledger::settle::Settling;
 use crate::metrics::Metrics;
@@ -35,12 +36,16 @@ pub struct Context {
     pub recorder: Recorder,
     /// What is counted.
     pub metrics: Metrics,
+    /// Says whether this process still leads.
+    pub claim: Claim,
     /// Cancelled when this process may no longer write.
     pub deposed: CancellationToken,
     /// The children as the watches see them.
     pub children: Children,
     /// What is remembered between two looks.
     pub memory: Mutex<HashMap<Key, Memory>>,
+    /// Failures in a row.
+    pub failures: Mutex<HashMap<Key, u32>>,
 }
 
 /// What is remembered of one cluster between two looks.
@@ -66,6 +71,11 @@ pub enum Error {
     /// Another operator has taken over, or the membership is faulty.
     #[error(transparent)]
     Ledger(#[from] Refused),
+    /// The ledger has an epoch that nobody with the Lease wrote.
+    #[error(
+        "the ledger was changed by somebody who does not lead; what it holds now is taken up under a higher epoch"
+    )]
+    Overwritten,
     /// This process may no longer write.
     #[error("this operator no longer leads")]
     Deposed,
@@ -84,9 +94,17 @@ impl Context {
     #[must_use]
     pub fn recall(&self, key: &Key, cluster: &CacheCluster) -> Memory {
         let uid = cluster.uid().unwrap_or_default();
-        let memory = self.memory.lock().get(key).cloned().unwrap_or_default();
-        // A cluster made anew under an old name has no past.
-        if memory.cluster_uid == uid { memory } else { Memory { cluster_uid: uid, ..Memory::default() } }
+        let memory = self.memory.lock().get(key).cloned();
+        match memory {
+            Some(memory) if memory.cluster_uid == uid => memory,
+            Some(_) => {
+                // A cluster made anew under an old name has no past: what is pushed to its namesake's nodes may even have the
+                // version of its own first snapshot.
+                self.forget(key);
+                Memory { cluster_uid: uid, ..Memory::default() }
+            }
+            None => Memory { cluster_uid: uid, ..Memory::default() },
+        }
     }
 
     /// Remembers that.
@@ -99,6 +117,15 @@ impl Context {
         self.push.forget(key);
         self.metrics.forget(key);
         self.memory.lock().remove(key);
+        self.failures.lock().remove(key);
+    }
+
+    /// One more failure in a row; how many there are.
+    pub fn failed(&self, key: Key) -> u32 {
+        let mut failures = self.failures.lock();
+        let count = failures.entry(key).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
     }
 
     /// How long to wait after an error.
@@ -111,3 +138,6 @@ impl Context {
         pause.mul_f64(rand::random_range(0.75..=1.25))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,19 @@ use kube::{Api, ResourceExt};
 
 use crate::context::Context;
 use crate::events;
-use crate::pods::PodFacts;
+use crate::pods::{self, PodFacts};
 use crate::roll::Rollout;
 
-/// Evicts the pod that is next in a rollout, if any.
+/// Evicts the pod that is next in a rollout, if any; answers why it may not go now, in words.
 ///
 /// # Errors
-/// If the API server refuses it for good or does not answer.
-pub async fn next(cluster: &CacheCluster, context: &Context, rollout: &Rollout<'_>) -> kube::Result<()> {
-    let Some(pod) = rollout.next() else { return Ok(()) };
+/// If the API server does not answer.
+pub async fn next(
+    cluster: &CacheCluster,
+    context: &Context,
+    rollout: &Rollout<'_>,
+) -> kube::Result<Option<String>> {
+    let Some(pod) = rollout.next() else { return Ok(None) };
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
     let mut params = EvictParams::default();
     // Another pod of that name must not be hit.
@@ -35,12 +39,22 @@ pub async fn next(cluster: &CacheCluster, context: &Context, rollout: &Rollout<'
                 secondary: Some(reference(cluster, pod)),
             };
             events::tell(&context.recorder, cluster, &evicted).await;
-            Ok(())
+            Ok(None)
         }
-        // A disruption budget says not now (429), or the pod is gone already: the next look sees what is left to do.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => Ok(()),
+        Err(kube::Error::Api(status)) => Ok(refused(&pod.name, status.code, &status.message)),
         Err(error) => Err(error),
     }
+}
+
+/// Why the pod stays; `None`: it is gone already, and the next look sees what is left to do.
+fn refused(pod: &str, code: u16, message: &str) -> Option<String> {
+    match code {
+        404 | 409 => None,
+        429 => Some(format!("{pod} may not be evicted now, look at your PodDisruptionBudgets: {message}")),
+        // Two budgets for one pod are a 500 of the API server's.
+        _ => Some(format!("{pod} cannot be evicted: {message}")),
+    }
+    .map(|text| pods::clipped(&text))
 }
 
 fn reference(cluster: &CacheCluster, pod: &PodFacts) -> ObjectReference {
@@ -50,5 +64,22 @@ fn reference(cluster: &CacheCluster, pod: &PodFacts) -> ObjectReference {
         name: Some(pod.name.clone()),
         uid: Some(pod.uid.clone()),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_that_keeps_a_pod_is_told_and_a_pod_that_is_gone_is_not() {
+        let budget = refused("c-1", 429, "Cannot evict pod as it would violate the pod's disruption budget.");
+        assert!(budget.is_some_and(|why| why.starts_with("c-1 may not be evicted now, look at your PodDis")));
+        let two = refused("c-1", 500, "This pod has more than one PodDisruptionBudget");
+        assert_eq!(
+            two.as_deref(),
+            Some("c-1 cannot be evicted: This pod has more than one PodDisruptionBudget")
+        );
+        assert_eq!((refused("c-1", 404, ""), refused("c-1", 409, "")), (None, None));
     }
 }

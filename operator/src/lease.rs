@@ -33,6 +33,22 @@ pub struct Elector {
     seen: Option<(Lease, Instant)>,
 }
 
+/// Asks whose the Lease is, beside the one who renews it.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+}
+
+impl Claim {
+    /// True if the Lease names this process now. No answer counts as no.
+    pub async fn stands(&self) -> bool {
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, self.api.get_opt(&self.name)).await;
+        matches!(read, Ok(Ok(Some(lease))) if holder(&lease) == self.identity)
+    }
+}
+
 /// What one try came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Try {
@@ -47,6 +63,12 @@ impl Elector {
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: String, identity: String) -> Self {
         Elector { api: Api::namespaced(client, namespace), name, identity, seen: None }
+    }
+
+    /// What answers later whether this process still holds it.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        Claim { api: self.api.clone(), name: self.name.clone(), identity: self.identity.clone() }
     }
 
     /// Waits until this process holds the Lease. May be dropped at any time.

@@ -13,8 +13,10 @@ use groupcache_ring::{Member, Snapshot, State, Version};
 use prost::Message;
 use thiserror::Error;
 
-/// No operator ever wrote a higher epoch; a node that reports one is broken and is not followed.
-const MAX_EPOCH: u64 = i64::MAX as u64 - 1;
+/// No operator ever counted further, neither epochs nor sequences; whoever says so is broken and is not followed.
+///
+/// Far below the end of the numbers, so that whatever is taken up can be counted on from.
+const MAX_COUNT: u64 = i64::MAX as u64 / 2;
 
 /// What the ledger holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,12 +143,16 @@ fn grantors(members: &[Member], before: &[String]) -> Vec<String> {
     chosen
 }
 
+fn is_sound(version: Version) -> bool {
+    version.epoch <= MAX_COUNT && version.sequence <= MAX_COUNT
+}
+
 impl Known {
     /// The highest version that anything remembers; provisional: this cluster has no past.
     #[must_use]
     pub fn highest(&self) -> Version {
-        let reported = if self.reported.epoch <= MAX_EPOCH { self.reported } else { Version::PROVISIONAL };
-        self.status.max(reported).max(self.written.unwrap_or_default())
+        let sound = |version: Version| if is_sound(version) { version } else { Version::PROVISIONAL };
+        sound(self.status).max(sound(self.reported)).max(self.written.unwrap_or_default())
     }
 }
 
@@ -176,6 +182,16 @@ impl Held {
         let wire = convert::open(&signed).map_err(|error| error.to_string())?;
         let snapshot = convert::membership(&wire)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        let version = snapshot.version();
+        if !is_sound(version) {
+            return Err(format!("no operator ever wrote the version {version}"));
+        }
+        // What has not happened yet would be waited for for ever.
+        if let Some(since) =
+            [membership_since, configuration_since].into_iter().find(|since| *since > version)
+        {
+            return Err(format!("it is at {version} and speaks of {since}"));
+        }
         let configuration = wire.configuration.unwrap_or_default();
         Ok(Held { snapshot, configuration, membership_since, configuration_since })
     }

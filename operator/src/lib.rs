@@ -3,7 +3,8 @@
 //! Start at [`reconcile`]: it is the order of everything. Around it:
 //!
 //! * [`observe`] reads what there is; [`endpoints`] and [`pods`] make facts of it.
-//! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so, unless it [`applied`] that before.
+//! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so, unless it [`applied`] that before,
+//!   and [`ownership`] keeps it from what is not ours.
 //! * [`roster`] says who the members are, [`ledger`] which version that is; [`push`] tells the nodes, [`report`] keeps answers.
 //! * [`roll`] chooses pods to replace, one at a time, and [`evict`] does it; [`status`], [`conditions`] and [`events`] tell the user.
 //! * [`context`] is what all of it is handed and what is remembered between two looks.
@@ -27,6 +28,7 @@ pub mod metrics;
 pub mod names;
 pub mod observe;
 pub mod operator;
+pub mod ownership;
 pub mod plan;
 pub mod pods;
 pub mod push;

@@ -27,6 +27,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "groupcache-operator";
 /// Set it to any new text to roll the pods.
 pub const RESTARTED_AT: &str = "groupcache.dev/restartedAt";
+/// Annotation of pods: the uid of the CacheCluster they were made for. A node never changes its cluster.
+pub const CLUSTER_UID: &str = "groupcache.dev/cluster-uid";
 /// Key of the ledger under which the serialized signed snapshot stands; nodes have it mounted as a file of this name.
 pub const SNAPSHOT_KEY: &str = "snapshot";
 

@@ -2,6 +2,8 @@
 //!
 //! Reads are live, not from a cache: a decision that takes members out of the ring is never made from an old picture.
 
+use std::collections::HashSet;
+
 use groupcache_crds::CacheCluster;
 use groupcache_crds::status::CacheClusterStatus;
 use groupcache_ring::Version;
@@ -13,8 +15,8 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::endpoints::{Endpoint, endpoints};
 use crate::ledger::store::{self, Page};
-use crate::names;
 use crate::pods::{self, PodFacts};
+use crate::{names, ownership};
 
 /// What there is of one cluster.
 #[derive(Clone, Debug)]
@@ -27,12 +29,18 @@ pub struct Observed {
     pub pods: Vec<PodFacts>,
 }
 
-/// Looks.
+/// Looks. `statefulset_uid` tells the cluster's pods from others that have their labels.
 ///
 /// # Errors
 /// If the API server does not answer.
-pub async fn observe(client: &Client, cluster: &CacheCluster, now: Timestamp) -> kube::Result<Observed> {
+pub async fn observe(
+    client: &Client,
+    cluster: &CacheCluster,
+    statefulset_uid: Option<&str>,
+    now: Timestamp,
+) -> kube::Result<Observed> {
     let namespace = cluster.namespace().unwrap_or_default();
+    let uid = cluster.uid().unwrap_or_default();
     let selector = names::list_selector(cluster);
     let of_members = format!("{selector},{}={}", names::SERVICE_LABEL, names::MEMBERS);
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
@@ -44,16 +52,26 @@ pub async fn observe(client: &Client, cluster: &CacheCluster, now: Timestamp) ->
         slices.list(&slices_params),
         pods.list(&pods_params),
     )?;
+    let (own, strangers) = sorted(pods.items, &names::base(cluster), statefulset_uid);
+    let mut endpoints = endpoints(&slices.items);
+    endpoints.retain(|endpoint| {
+        ownership::is_pod_name(&endpoint.name, &names::base(cluster))
+            && !strangers.contains(&endpoint.pod_uid)
+    });
+    Ok(Observed { page, endpoints, pods: own.iter().map(|pod| pods::facts(pod, &uid, now)).collect() })
+}
+
+/// The cluster's pods, and the uids of those that only have their labels.
+fn sorted(pods: Vec<Pod>, base: &str, statefulset_uid: Option<&str>) -> (Vec<Pod>, HashSet<String>) {
     // A pod that has ended for good holds no address and no keys; the StatefulSet makes another.
     let ended = |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         matches!(phase, Some("Succeeded" | "Failed"))
     };
-    Ok(Observed {
-        page,
-        endpoints: endpoints(&slices.items),
-        pods: pods.items.iter().filter(|pod| !ended(pod)).map(|pod| pods::facts(pod, now)).collect(),
-    })
+    let is_own = |pod: &Pod| ownership::is_pod_of(&pod.metadata, base, statefulset_uid);
+    let (mut own, strangers): (Vec<Pod>, Vec<Pod>) = pods.into_iter().partition(is_own);
+    own.retain(|pod| !ended(pod));
+    (own, strangers.into_iter().filter_map(|pod| pod.metadata.uid).collect())
 }
 
 /// The version that a status names: a mirror of the ledger, for when the ledger is lost.

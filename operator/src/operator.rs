@@ -1,6 +1,5 @@
 //! The wiring: waits for the definition, takes the Lease, watches, reconciles, and stops in the reverse order.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +34,9 @@ use tokio_util::sync::CancellationToken;
 use crate::applied;
 use crate::args::Args;
 use crate::context::{Context, Error};
-use crate::lease::Elector;
+use crate::lease::{Claim, Elector};
 use crate::metrics::{Metrics, ReconcileResult};
-use crate::names;
-use crate::names::Key;
+use crate::names::{self, Key};
 use crate::plan::Defaults;
 use crate::push::{MAX_WAKES, Push};
 use crate::reconcile::reconcile;
@@ -127,8 +125,15 @@ async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown
 
     let deposed = CancellationToken::new();
     let stop = CancellationToken::new();
-    let mut controller =
-        tokio::spawn(control(args, client, name, metrics.clone(), deposed.clone(), stop.clone()));
+    let mut controller = tokio::spawn(control(
+        args,
+        client,
+        name,
+        metrics.clone(),
+        elector.claim(),
+        deposed.clone(),
+        stop.clone(),
+    ));
     let lost = tokio::select! {
         () = elector.hold() => true,
         () = deposed.cancelled() => true,
@@ -163,6 +168,7 @@ async fn control(
     client: Client,
     name: String,
     metrics: Metrics,
+    claim: Claim,
     deposed: CancellationToken,
     stop: CancellationToken,
 ) {
@@ -170,17 +176,16 @@ async fn control(
     let (services, services_writer) = reflector::store();
     let (statefulsets, statefulsets_writer) = reflector::store();
     let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(name) };
-    let context = Arc::new(Shared {
-        context: Context {
-            client: client.clone(),
-            defaults: Defaults { node_image: args.node_image.clone() },
-            push: Push::new(wakes_tx, metrics.clone()),
-            recorder: Recorder::new(client.clone(), reporter),
-            metrics,
-            deposed,
-            children: applied::Children { services: services.clone(), statefulsets: statefulsets.clone() },
-            memory: Mutex::default(),
-        },
+    let context = Arc::new(Context {
+        client: client.clone(),
+        defaults: Defaults { node_image: args.node_image.clone() },
+        push: Push::new(wakes_tx, metrics.clone()),
+        recorder: Recorder::new(client.clone(), reporter),
+        metrics,
+        claim,
+        deposed,
+        children: applied::Children { services: services.clone(), statefulsets: statefulsets.clone() },
+        memory: Mutex::default(),
         failures: Mutex::default(),
     });
     let forgetful = Arc::clone(&context);
@@ -191,9 +196,7 @@ async fn control(
         .run(reconcile_guarded, pause_after, context)
         .for_each(|done| {
             if let Err(controller::Error::ObjectNotFound(gone)) = &done {
-                forgetful
-                    .context
-                    .forget(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or("")));
+                forgetful.forget(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or("")));
             } else if let Err(controller::Error::QueueError(error)) = &done {
                 tell_watch(error);
             }
@@ -260,13 +263,7 @@ fn of_label<K: kube::Resource>(object: &K) -> Option<ObjectRef<Guarded>> {
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-struct Shared {
-    context: Context,
-    /// Failures in a row, by cluster.
-    failures: Mutex<HashMap<Key, u32>>,
-}
-
-async fn reconcile_guarded(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Error> {
+async fn reconcile_guarded(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
     let cluster = match &object.0 {
         Ok(cluster) => cluster,
         Err(invalid) => {
@@ -276,29 +273,24 @@ async fn reconcile_guarded(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<
         }
     };
     let started = Instant::now();
-    let done = reconcile(cluster, &shared.context).await;
+    let done = reconcile(cluster, &context).await;
     let result = match &done {
         Ok(_) => ReconcileResult::Done,
         Err(error) if error.is_conflict() => ReconcileResult::Conflict,
         Err(_) => ReconcileResult::Failed,
     };
-    shared.context.metrics.reconciled(result, started.elapsed().as_secs_f64());
+    context.metrics.reconciled(result, started.elapsed().as_secs_f64());
     if done.is_ok() {
-        shared.failures.lock().remove(&ObjectRef::from_obj(cluster));
+        context.failures.lock().remove(&ObjectRef::from_obj(cluster));
     }
     done
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands both over")]
-fn pause_after(object: Arc<Guarded>, error: &Error, shared: Arc<Shared>) -> Action {
+fn pause_after(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
     let key: Key = ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
-    let failures = {
-        let mut failures = shared.failures.lock();
-        let count = failures.entry(key).or_insert(0);
-        *count = count.saturating_add(1);
-        *count
-    };
-    let pause = shared.context.pause_after(error, failures);
+    let failures = context.failed(key);
+    let pause = context.pause_after(error, failures);
     if error.is_conflict() {
         tracing::debug!(cluster = %object.name_any(), %error, "another writer was faster");
     } else {

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
+use crate::names;
+
 /// How long a kill for lack of memory is told after the container runs again.
 const MEMORY_KILL_IS_NEWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// Label that names the template a pod was made from.
@@ -24,11 +26,13 @@ pub struct PodFacts {
     pub ready: bool,
     /// It is being stopped.
     pub terminating: bool,
+    /// It was made for a CacheCluster of this name that was deleted without its pods, and refuses what this one says.
+    pub stray: bool,
     /// Why it does not run.
     pub problem: Option<Problem>,
 }
 
-/// Why a pod does not run.
+/// Why a pod does not run, or cannot even be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// One of the reasons of the condition Degraded.
@@ -47,16 +51,22 @@ pub const CRASHING: &str = "Crashing";
 pub const UNSCHEDULABLE: &str = "Unschedulable";
 /// The machine cannot make the container.
 pub const CONTAINER_FAILED: &str = "ContainerFailed";
+/// An object of somebody else has the name of one of the cluster's.
+pub const NAME_TAKEN: &str = "NameTaken";
+/// The API server refuses one of the cluster's objects.
+pub const OBJECT_REFUSED: &str = "ObjectRefused";
 
-/// The facts about a pod.
+/// The facts about a pod of the cluster with this uid.
 #[must_use]
-pub fn facts(pod: &Pod, now: Timestamp) -> PodFacts {
+pub fn facts(pod: &Pod, cluster_uid: &str, now: Timestamp) -> PodFacts {
+    let made_for = pod.annotations().get(names::CLUSTER_UID);
     PodFacts {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
         revision: pod.labels().get(REVISION_LABEL).cloned().unwrap_or_default(),
         ready: condition(pod, "Ready").is_some_and(|(status, ..)| status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        stray: made_for.is_some_and(|uid| uid != cluster_uid),
         problem: problem(pod, now),
     }
 }
@@ -109,7 +119,9 @@ fn in_container(status: &ContainerStatus, now: Timestamp) -> Option<Problem> {
     Some(Problem { reason, text: clipped(&text) })
 }
 
-fn clipped(text: &str) -> String {
+/// A text of somebody else's, bounded.
+#[must_use]
+pub fn clipped(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 
@@ -121,7 +133,11 @@ mod tests {
 
     fn read(status: &serde_json::Value) -> PodFacts {
         let pod = json!({"metadata": {"name": "c-0", "uid": "u", "labels": {REVISION_LABEL: "c-1"}}, "status": status});
-        facts(&serde_json::from_value(pod).expect("a pod"), "2026-01-01T00:10:00Z".parse().expect("a time"))
+        facts(
+            &serde_json::from_value(pod).expect("a pod"),
+            "uid",
+            "2026-01-01T00:10:00Z".parse().expect("a time"),
+        )
     }
 
     fn waiting(reason: &str) -> serde_json::Value {

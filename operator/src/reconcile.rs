@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use groupcache_crds::CacheCluster;
+use groupcache_crds::status::CacheClusterStatus;
 use groupcache_ring::{State, Version};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,15 +19,18 @@ use crate::context::{Context, Error, Memory};
 use crate::ledger::{self, Held, Known, Refused, Wanted, store};
 use crate::observe::{Observed, observe, version_in};
 use crate::plan;
+use crate::pods::{NAME_TAKEN, Problem};
 use crate::push::{Published, Target};
 use crate::report::{self, Report};
 use crate::roll::Rollout;
 use crate::roster::{Roster, Sight, recovered, roster};
-use crate::status::{Facts, status};
-use crate::{apply, events, evict};
+use crate::status::Facts;
+use crate::{apply, events, evict, ownership, status};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// Pause before what was refused is tried again: a child, or an eviction.
+const REFUSED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Brings one cluster a step nearer to its spec.
 ///
@@ -44,8 +48,13 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let now = Timestamp::now();
 
     let mut memory = context.recall(&key, cluster);
-    let statefulset = apply_children(cluster, context, &mut memory).await?;
-    let observed = observe(&context.client, cluster, now).await?;
+    let (statefulset, mut unmade) = apply_children(cluster, context, &mut memory).await?;
+    let observed = observe(&context.client, cluster, statefulset.metadata.uid.as_deref(), now).await?;
+    if let Some(text) = &observed.page.stranger {
+        unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
+        tell(cluster, context, &status::without_ledger(cluster, &unmade, now)).await?;
+        return Ok(Action::requeue(REFUSED_AGAIN));
+    }
     let reports = context.push.reports(&key).all();
     let wanted = configuration(&cluster.spec);
 
@@ -59,44 +68,59 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         replicas: usize::try_from(cluster.spec.replicas).unwrap_or(0),
         at_rest: at_rest(&held, &reports),
     };
+    let blocked = evict::next(cluster, context, &rollout).await;
     let facts = Facts {
         cluster,
         image: plan::image(cluster, &context.defaults),
         statefulset: &statefulset,
         pods: &observed.pods,
         outdated: rollout.outdated().count(),
+        blocked: blocked.as_ref().ok().and_then(Option::as_deref),
         endpoints: &observed.endpoints,
         held: &held,
         reports: &reports,
         guarded: &roster.guarded,
+        unmade: &unmade,
         faults: wanted.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
         now,
     };
     context.metrics.in_force(&key, held.version(), facts.unconverged(), roster.guarded.len());
-    let told = status(&facts);
-    if apply::status(&context.client, cluster, &told).await? {
-        events::tell_turns(&context.recorder, cluster, &told.conditions).await;
-    }
-    evict::next(cluster, context, &rollout).await?;
+    tell(cluster, context, &status::status(&facts)).await?;
 
-    let look_again = [roster.look_again_in, settles_in].into_iter().flatten().min();
+    // Nobody tells when a name becomes free, a budget allows, or the API server changes its mind.
+    let retry = (!unmade.is_empty() || blocked?.is_some()).then_some(REFUSED_AGAIN);
+    let look_again = [roster.look_again_in, settles_in, retry].into_iter().flatten().min();
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
 }
 
-/// Makes the children what they should be, if they are not.
+/// Makes the children what they should be, if they are not. The pods that are go on under the StatefulSet that is.
 async fn apply_children(
     cluster: &CacheCluster,
     context: &Context,
     memory: &mut Memory,
-) -> Result<StatefulSet, Error> {
+) -> Result<(StatefulSet, Vec<Problem>), Error> {
     let wanted = plan::children(cluster, &context.defaults);
     if let Some(statefulset) = memory.applied.still(&wanted, &context.children) {
-        return Ok(statefulset);
+        return Ok((statefulset, Vec::new()));
     }
-    let (services, statefulset) = apply::children(&context.client, cluster, &wanted).await?;
-    memory.applied = Applied::new(&wanted, &services, &statefulset);
-    context.remember(&ObjectRef::from_obj(cluster), memory.clone());
-    Ok(statefulset)
+    let made = apply::children(&context.client, cluster, &wanted).await?;
+    if let ([], Some(statefulset)) = (made.problems.as_slice(), &made.statefulset) {
+        memory.applied = Applied::new(&wanted, &made.services, statefulset);
+        context.remember(&ObjectRef::from_obj(cluster), memory.clone());
+    }
+    let before = || {
+        let held = context.children.statefulsets.get(&ObjectRef::from_obj(&wanted.statefulset));
+        held.filter(|held| ownership::stranger(&held.metadata, cluster).is_none()).map(|held| (*held).clone())
+    };
+    Ok((made.statefulset.or_else(before).unwrap_or_default(), made.problems))
+}
+
+/// Writes the status if it is news, and the events that belong to it.
+async fn tell(cluster: &CacheCluster, context: &Context, told: &CacheClusterStatus) -> Result<(), Error> {
+    if apply::status(&context.client, cluster, told).await? {
+        events::tell_turns(&context.recorder, cluster, &told.conditions).await;
+    }
+    Ok(())
 }
 
 /// From what is seen to what is in force: the roster, and the ledger written if that changes anything.
@@ -143,8 +167,7 @@ async fn advance(
     };
     let next = match ledger::next(held, wanted, known) {
         Err(refused @ Refused::Deposed { .. }) => {
-            context.deposed.cancel();
-            return Err(refused.into());
+            return Err(overtaken(cluster, context, memory, refused).await);
         }
         next => next?,
     };
@@ -166,6 +189,23 @@ async fn advance(
     };
     context.remember(&ObjectRef::from_obj(cluster), memory.clone());
     Ok((roster, in_force, settles_in))
+}
+
+/// The ledger is above this process' epoch: by a successor, or by the hand of a user, which must not end the operator of all
+/// clusters. Only who holds the Lease can be a successor.
+async fn overtaken(
+    cluster: &CacheCluster,
+    context: &Context,
+    memory: &mut Memory,
+    refused: Refused,
+) -> Error {
+    if !context.claim.stands().await {
+        context.deposed.cancel();
+        return refused.into();
+    }
+    memory.written = None;
+    context.remember(&ObjectRef::from_obj(cluster), memory.clone());
+    Error::Overwritten
 }
 
 fn at_rest(held: &Held, reports: &HashMap<String, Report>) -> bool {

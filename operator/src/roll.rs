@@ -24,7 +24,7 @@ impl Rollout<'_> {
 
     /// The pod to evict now, if any.
     ///
-    /// A pod that cannot start goes first and waits for nobody: it holds no keys, and a rollout must get past it. Of the
+    /// A pod of a deleted cluster does not wait for the ring. A pod that cannot start goes first and waits for nobody: it holds no keys, and a rollout must get past it. Of the
     /// others the last by ordinal goes, as StatefulSets do.
     #[must_use]
     pub fn next(&self) -> Option<&PodFacts> {
@@ -36,7 +36,14 @@ impl Rollout<'_> {
         }
         let everyone_ready = self.pods.len() == self.replicas && self.pods.iter().all(|pod| pod.ready);
         let ordinal = |pod: &&PodFacts| pod.name.rsplit('-').next().and_then(|n| n.parse::<u32>().ok());
-        if everyone_ready && self.at_rest { self.outdated().max_by_key(ordinal) } else { None }
+        if !everyone_ready {
+            return None;
+        }
+        // The ring never comes to rest with a pod in it that refuses it.
+        if let Some(stray) = self.outdated().filter(|pod| pod.stray).max_by_key(ordinal) {
+            return Some(stray);
+        }
+        if self.at_rest { self.outdated().max_by_key(ordinal) } else { None }
     }
 }
 
@@ -52,6 +59,7 @@ mod tests {
             revision: "old".into(),
             ready: true,
             terminating: false,
+            stray: false,
             problem: None,
         }
     }
@@ -110,5 +118,17 @@ mod tests {
         let pods = [pod("c-0")];
         let rollout = Rollout { pods: &pods, update_revision: None, replicas: 1, at_rest: true };
         assert_eq!(rollout.next(), None);
+    }
+
+    #[test]
+    fn pods_of_a_deleted_cluster_go_one_at_a_time_though_the_ring_never_rests() {
+        let stray = |name: &str| PodFacts { stray: true, ..pod(name) };
+        let check = |pods: &[PodFacts], expected: Option<&str>| {
+            let rollout = Rollout { pods, update_revision: Some("new"), replicas: 2, at_rest: false };
+            assert_eq!(rollout.next().map(|pod| pod.name.as_str()), expected, "{pods:#?}");
+        };
+        check(&[stray("c-0"), stray("c-1")], Some("c-1"));
+        check(&[stray("c-0"), pod("c-1").updated().unready()], None);
+        check(&[stray("c-0"), pod("c-1").updated()], Some("c-0"));
     }
 }

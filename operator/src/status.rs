@@ -14,7 +14,7 @@ use crate::conditions::{
 use crate::endpoints::Endpoint;
 use crate::ledger::Held;
 use crate::names;
-use crate::pods::PodFacts;
+use crate::pods::{NAME_TAKEN, PodFacts, Problem};
 use crate::report::Report;
 
 /// Everything that a status is made from.
@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub pods: &'a [PodFacts],
     /// How many pods run an old template.
     pub outdated: usize,
+    /// Why the next of them may not be replaced now.
+    pub blocked: Option<&'a str>,
     /// The endpoints of the members Service.
     pub endpoints: &'a [Endpoint],
     /// What is in force.
@@ -38,6 +40,8 @@ pub struct Facts<'a> {
     pub reports: &'a HashMap<String, Report>,
     /// Members that are kept although they look gone.
     pub guarded: &'a [String],
+    /// Why children could not be made.
+    pub unmade: &'a [Problem],
     /// What is wrong with the spec's groups and loaders.
     pub faults: &'a [String],
     /// The moment of the look.
@@ -69,6 +73,30 @@ pub fn status(facts: &Facts<'_>) -> CacheClusterStatus {
         membership: Some(facts.membership()),
         conditions: findings.map(|finding| finding.condition(before, generation, facts.now)).into(),
     }
+}
+
+/// The status of a cluster that cannot have a ledger: nothing can be said but why.
+#[must_use]
+pub fn without_ledger(cluster: &CacheCluster, unmade: &[Problem], now: Timestamp) -> CacheClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let generation = cluster.metadata.generation;
+    let text = unmade.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("; ");
+    let reason = unmade.first().map_or(NAME_TAKEN, |problem| problem.reason);
+    let mut findings = vec![
+        Finding::new(PROGRESSING, "False", reason::STALLED, text.clone()),
+        Finding::new(DEGRADED, "True", reason, text.clone()),
+    ];
+    // Nodes that had a ledger go on serving; without one there never were any.
+    if !status.conditions.iter().any(|held| held.type_ == AVAILABLE) {
+        findings.insert(0, Finding::new(AVAILABLE, "False", reason::NO_NODE_SERVES, text));
+    }
+    for finding in findings {
+        let told = finding.condition(&status.conditions, generation, now);
+        status.conditions.retain(|held| held.type_ != told.type_);
+        status.conditions.push(told);
+    }
+    status.observed_generation = generation;
+    status
 }
 
 impl Facts<'_> {
@@ -128,6 +156,9 @@ impl Facts<'_> {
         let set = self.statefulset.status.as_ref();
         let seen = set.and_then(|status| status.observed_generation) == self.statefulset.metadata.generation;
         let alive = self.pods.iter().filter(|pod| !pod.terminating);
+        if let Some((_, text)) = self.unmade() {
+            return finding("False", reason::STALLED, text);
+        }
         let (there, ready) = (alive.clone().count(), alive.filter(|pod| pod.ready).count());
         if !seen {
             return finding(
@@ -143,7 +174,8 @@ impl Facts<'_> {
             return finding("True", reason::SCALING, format!("{there} of {wanted} pods are there"));
         }
         if self.outdated > 0 {
-            let message = format!("{} pods run the template before", self.outdated);
+            let blocked = self.blocked.map(|why| format!("; {why}")).unwrap_or_default();
+            let message = format!("{} pods run the template before{blocked}", self.outdated);
             return finding("True", reason::ROLLING_OUT, message);
         }
         if ready < wanted {
@@ -260,7 +292,17 @@ impl Facts<'_> {
         }
     }
 
+    fn unmade(&self) -> Option<(&'static str, String)> {
+        let first = self.unmade.first()?;
+        let texts: Vec<&str> = self.unmade.iter().map(|problem| problem.text.as_str()).collect();
+        Some((first.reason, texts.join("; ")))
+    }
+
     fn first_problem(&self) -> Option<(&'static str, String)> {
+        self.unmade().or_else(|| self.first_of_pods())
+    }
+
+    fn first_of_pods(&self) -> Option<(&'static str, String)> {
         let mut problems = self.pods.iter().filter_map(|pod| pod.problem.as_ref().map(|p| (pod, p)));
         let (pod, problem) = problems.next()?;
         let more = problems.count();
@@ -271,6 +313,10 @@ impl Facts<'_> {
     fn why_nobody(&self) -> String {
         if self.pods.is_empty() {
             return "there are no pods yet".to_owned();
+        }
+        let refusal = self.live().find(|e| self.reports.get(&e.pod_uid).is_some_and(|r| r.refusal.is_some()));
+        if let Some(text) = refusal.and_then(|endpoint| self.laggard(endpoint)) {
+            return text;
         }
         let ready = self.pods.iter().filter(|pod| pod.ready).count();
         let active = self.in_state(State::Active).count();

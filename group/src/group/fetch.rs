@@ -6,6 +6,7 @@ use std::time::Duration;
 use groupcache_ring::Member;
 use tokio::time::{Instant, timeout_at};
 
+use crate::expiry::after;
 use crate::flight::{Boarded, Lost};
 use crate::generation::Start;
 use crate::group::load::lost;
@@ -27,9 +28,11 @@ struct Fetch {
     key: Key,
     hash: u64,
     start: Start,
-    /// What held when it started, not when it ends.
-    state: Arc<State>,
+    /// The three below as they were when it started, not when it ends. Not the whole state: a fetch may take long, and would hold a cache that is no
+    /// longer in force.
     view: Arc<View>,
+    serves: bool,
+    max_value_bytes: usize,
     deadline: Instant,
 }
 
@@ -40,14 +43,16 @@ impl Group {
         key: &Key,
         hash: u64,
         start: Start,
-        state: Arc<State>,
+        state: &State,
         view: Arc<View>,
     ) -> Result<Boarded<Flown>, GetError> {
         let now = Instant::now();
         self.requests.note(hash, now);
-        let joinable = state.serves() && !start.in_window;
-        let deadline = now + state.settings.load_timeout + FETCH_MARGIN;
-        let fetch = Fetch { key: key.clone(), hash, start, state, view, deadline };
+        let serves = state.serves();
+        let joinable = serves && !start.in_window;
+        let deadline = after(now, state.settings.load_timeout.saturating_add(FETCH_MARGIN));
+        let max_value_bytes = state.settings.max_value_bytes;
+        let fetch = Fetch { key: key.clone(), hash, start, view, serves, max_value_bytes, deadline };
         let group = self.clone();
         let run = |_| async move { group.fetch(fetch).await };
         self.fetches.board(key, hash, start, joinable, run).map_err(|_| self.shed("fetches"))
@@ -103,8 +108,8 @@ impl Group {
     /// Keeps a copy of what an owner said, if the key is asked for often enough; true if a copy might be kept.
     fn keep_hot(&self, fetch: &Fetch, entry: &Entry) -> bool {
         let now = Instant::now();
-        let fits = entry.value_bytes() <= fetch.state.settings.max_value_bytes;
-        let wanted = fetch.state.serves() && fits && !entry.is_expired(now);
+        let fits = entry.value_bytes() <= fetch.max_value_bytes;
+        let wanted = fetch.serves && fits && !entry.is_expired(now);
         if wanted && self.requests.is_hot(fetch.hash, now) {
             if fetch.start.in_window {
                 self.counters.add(Count::Fenced);
@@ -118,8 +123,7 @@ impl Group {
     /// No owner could be asked, or the second one is this node: a load here, shared with all who need one.
     async fn load_instead(self: &Arc<Self>, fetch: &Fetch) -> Flown {
         let start = self.generations.start(fetch.hash, Instant::now());
-        let state = self.state.load_full();
-        let boarded = self.board_load(&fetch.key, fetch.hash, start, &state)?;
+        let boarded = self.board_load(&fetch.key, fetch.hash, start, &self.state.load())?;
         match boarded.waiter.wait(fetch.deadline).await {
             Ok(flown) => flown,
             Err(Lost::Deadline) => Err(GetError::DeadlineExceeded),

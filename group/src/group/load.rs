@@ -2,11 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::expiry::{NON_OWNER_TTL, expires};
+use crate::expiry::{NON_OWNER_TTL, after, expires};
 use crate::flight::Boarded;
 use crate::generation::Start;
 use crate::group::state::State;
@@ -50,9 +51,12 @@ impl Group {
         if let Some((entry, source)) = self.state.load().look(key.as_bytes(), Origin::Peer) {
             return Ok(Answer { entry, source, keep: true });
         }
-        let state = self.state.load_full();
-        let called = self.call(&*state.loader, &key, hash, &pilot, &state).await;
-        match called {
+        // Not the whole state: a load may take long, and would hold a cache that is no longer in force.
+        let (loader, timeout) = {
+            let state = self.state.load();
+            (state.loader.clone(), state.settings.load_timeout)
+        };
+        match self.call(&*loader, &key, hash, &pilot, timeout).await {
             Ok((sent, loaded)) => {
                 self.counters.add(Count::Loads);
                 Ok(self.settle(&key, hash, &sent, loaded))
@@ -72,10 +76,9 @@ impl Group {
         key: &Key,
         hash: u64,
         pilot: &Pilot,
-        state: &State,
+        timeout: Duration,
     ) -> Result<(Sent, Loaded), LoadError> {
-        let timeout = state.settings.load_timeout;
-        let deadline = Instant::now() + timeout;
+        let deadline = after(Instant::now(), timeout);
         let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
         let late = |_| failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()));
         let broken =

@@ -8,6 +8,7 @@ use groupcache_ring::{Member, Version};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
+use crate::expiry::after;
 use crate::group::Group;
 use crate::peer::{PeerError, PurgeRequest};
 use crate::stats::Count;
@@ -91,7 +92,7 @@ impl Group {
         let mut removal = Removal {
             group: self.clone(),
             keys: keys.into(),
-            until: deadline.min(Instant::now() + window),
+            until: deadline.min(after(Instant::now(), window)),
             told: BTreeSet::new(),
             failures: Vec::new(),
             newest: None,

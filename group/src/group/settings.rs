@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::StoreKind;
+
 /// What a group is: limits and times. Bytes and durations; see each field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -14,6 +16,8 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Percent of `max_bytes` for copies of other owners' keys, 0 to 50; 0: none are kept.
     pub hot_percent: u32,
+    /// What holds the entries.
+    pub store: StoreKind,
     /// For how long a value may be used; `None`: it does not expire. Up to a tenth less, different for each key.
     pub ttl: Option<Duration>,
     /// For how long "no such key" is kept; `None`: it is not.
@@ -38,6 +42,7 @@ impl Settings {
             aliases: Vec::new(),
             max_bytes,
             hot_percent: 10,
+            store: StoreKind::default(),
             ttl: None,
             negative_ttl: None,
             max_key_bytes: 1024,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::time::Instant;
+use tokio::runtime::Handle;
 
 use crate::cache::{Cache, Half};
 use crate::group::{Group, Origin, Settings, Source};
@@ -30,13 +30,13 @@ impl State {
     }
 
     /// The key's entry if it may be used: main first, and hot only for clients (K6).
+    #[inline]
     pub(super) fn look(&self, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
-        let usable = |entry: &Entry| entry.expires.is_none_or(|at| Instant::now() < at);
-        if let Some(entry) = self.cache.main.get(key).filter(usable) {
+        if let Some(entry) = self.cache.main.get(key) {
             return Some((entry, Source::Main));
         }
         let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
-        hot.get(key).filter(usable).map(|entry| (entry, Source::Hot))
+        hot.get(key).map(|entry| (entry, Source::Hot))
     }
 }
 
@@ -53,12 +53,8 @@ impl Group {
         let version = view.version();
         let lapse = !view.may_keep();
         let cache = if lapse { self.empty_cache(&state, &state.settings) } else { state.cache.clone() };
-        self.state.store(Arc::new(State {
-            settings: state.settings.clone(),
-            loader: state.loader.clone(),
-            view: Some(view),
-            cache,
-        }));
+        let (settings, loader) = (state.settings.clone(), state.loader.clone());
+        self.replace(state, State { settings, loader, view: Some(view), cache });
         if lapse {
             self.generations.raise_all();
             self.loads.forget_all();
@@ -69,21 +65,31 @@ impl Group {
 
     /// Changes settings and loader while it serves; the name stays. The next Get and the next load see them.
     ///
-    /// Entries stay, with the expiry they were given, unless the budget changes: the store cannot be resized, and filling a second one from the first
+    /// Entries stay, with the expiry they were given, unless the budget or the store changes: a store cannot be resized, and filling a second one from the first
     /// would hold both budgets at once, so it starts empty.
     pub fn configure(&self, settings: Settings, loader: Arc<dyn Loader>) {
         let _change = self.change.lock();
         let state = self.state.load_full();
-        let budget = |settings: &Settings| (settings.max_bytes, settings.hot_percent);
+        let budget = |settings: &Settings| (settings.max_bytes, settings.hot_percent, settings.store);
         let same = budget(&settings) == budget(&state.settings);
         let cache = if same { state.cache.clone() } else { self.empty_cache(&state, &settings) };
         let settings = Arc::new(Settings { name: self.name.clone(), ..settings });
-        self.state.store(Arc::new(State { settings, loader, view: state.view.clone(), cache }));
+        let view = state.view.clone();
+        self.replace(state, State { settings, loader, view, cache });
+    }
+
+    /// Puts a state in force. To free a full cache takes long: where there is a runtime, a thread that may block does it.
+    fn replace(&self, former: Arc<State>, new: State) {
+        let emptied = !Arc::ptr_eq(&former.cache, &new.cache);
+        self.state.store(Arc::new(new));
+        if emptied && let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(former));
+        }
     }
 
     fn empty_cache(&self, state: &State, settings: &Settings) -> Arc<Cache> {
         let hot = state.cache.hot.as_ref().map_or(0, Half::evictions);
         self.former_evictions.fetch_add(state.cache.main.evictions() + hot, Ordering::Relaxed);
-        Arc::new(Cache::new(settings.max_bytes, settings.hot_percent))
+        Arc::new(Cache::new(settings.max_bytes, settings.hot_percent, settings.store))
     }
 }

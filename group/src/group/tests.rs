@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use futures::future::BoxFuture;
+use groupcache_ring::Member;
 use proptest::prelude::*;
 
 use super::*;
 use crate::generation::Start;
 use crate::loader::{FnLoader, Loaded};
+use crate::peer::{FetchRequest, Fetched, PeerError, PurgeAck, PurgeRequest};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -142,8 +145,96 @@ async fn a_flight_looks_again_before_it_loads_or_fetches() {
     let load = group.board_load(&key, hash, start, &state).unwrap();
     assert_eq!(load.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
     let view = group.view().unwrap();
-    let fetch = group.board_fetch(&key, hash, start, state, view).unwrap();
+    let fetch = group.board_fetch(&key, hash, start, &state, view).unwrap();
     assert_eq!(fetch.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
+}
+
+/// Peers that never answer.
+struct Silent;
+
+impl Peers for Silent {
+    fn fetch(&self, _: &Member, _: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn purge(&self, _: &Member, _: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A slow source and budgets that change would otherwise hold one cache after the other at the same time.
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_does_not_keep_a_former_cache_alive() {
+    let loader = Arc::new(FnLoader::new("slow", |_| std::future::pending()));
+    let group = Group::new(Settings::new("g", 8 << 20), loader.clone(), Arc::new(Silent));
+    let version = Version::new(1, 1);
+    let members = vec![Member::active("a", "h:1"), Member::active("b", "h:2")];
+    let snapshot = groupcache_ring::Snapshot::new("u", version, version, Vec::new(), members).unwrap();
+    group.adopt(Arc::new(View::new("a", Arc::new(snapshot))));
+    let gets: Vec<_> = (0..20)
+        .map(|n| {
+            let group = group.clone();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            tokio::spawn(async move { group.get(key(n), Origin::Client, deadline).await })
+        })
+        .collect();
+    while group.sizes().flights < 20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(group.loads.running() > 0 && group.fetches.running() > 0, "some of either");
+    let former = Arc::downgrade(&group.state.load().cache);
+    group.configure(Settings::new("g", 4 << 20), loader);
+    while former.strong_count() > 0 {
+        assert!(!gets.iter().any(tokio::task::JoinHandle::is_finished), "held until the flights ended");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(group.sizes().flights, 20);
+}
+
+/// What an application may say that wants no limit.
+#[tokio::test(start_paused = true)]
+async fn a_time_beyond_the_clock_is_no_limit() {
+    let loader = Arc::new(FnLoader::new("any", |_| async { Ok(Loaded::value("v")) }));
+    let end = Duration::MAX;
+    let settings = Settings { load_timeout: end, purge_timeout: end, ..Settings::new("g", 8 << 20) };
+    let group = Group::new(settings, loader, Arc::new(NoPeers));
+    group.adopt(view(1, "alone"));
+    let soon = Instant::now() + Duration::from_secs(1);
+    assert!(group.get(key(0), Origin::Client, soon).await.is_ok());
+    assert_eq!(group.remove(vec![key(0)], soon).await, Ok(()));
+    // As no member, everything is fetched.
+    group.adopt(view(2, "stranger"));
+    assert!(group.get(key(0), Origin::Client, soon).await.is_ok());
+}
+
+/// A counter that goes back looks like a restart to whoever reads it.
+#[test]
+fn evictions_never_go_back_while_budgets_change() {
+    let loader = Arc::new(FnLoader::new("none", |_| async { Ok(Loaded::not_found()) }));
+    let small = |n: u64| Settings { hot_percent: 0, ..Settings::new("g", 8_192 + n % 2) };
+    let group = Group::alone(small(0), loader.clone());
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1..3_000 {
+                for n in 0..40 {
+                    let start = group.generations.start(n.into(), Instant::now());
+                    let (outcome, loaded) = (Outcome::NotFound, Instant::now());
+                    let entry = Entry { outcome, loaded, expires: None, source_version: None };
+                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation);
+                }
+                group.configure(small(round), loader.clone());
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let mut seen = 0;
+        while !over.load(Ordering::Relaxed) {
+            let evictions = group.stats().evictions;
+            assert!(evictions >= seen, "{evictions} after {seen}");
+            seen = evictions;
+        }
+        assert!(seen > 1_000, "{seen}");
+    });
 }
 
 proptest! {

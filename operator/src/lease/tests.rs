@@ -154,3 +154,16 @@ async fn of_two_who_try_at_once_one_gets_it() {
     let held = [&one, &two].into_iter().filter(|done| matches!(done, Ok(Try::Held))).count();
     assert_eq!(held, 1, "{one:?} {two:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_stands_only_while_the_lease_names_this_process() {
+    let server = Server::default();
+    let mut first = server.candidate("first");
+    let claim = first.claim();
+    assert!(!claim.stands().await, "nobody holds it");
+    first.acquire().await;
+    assert!(claim.stands().await);
+    assert!(!server.candidate("second").claim().stands().await);
+    server.state.lock().down = true;
+    assert!(!claim.stands().await, "no answer is no");
+}

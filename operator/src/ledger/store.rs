@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use prost::Message;
 
 use crate::ledger::Held;
-use crate::names;
+use crate::{names, ownership};
 
 /// For people, and for the version before the bytes are read.
 const VERSION_KEY: &str = "version";
@@ -24,6 +24,8 @@ const MEMBERS_KEY: &str = "members";
 pub struct Page {
     /// `None`: there is no ledger yet, or it cannot be read.
     pub held: Option<Held>,
+    /// Why it must not be written: a ConfigMap of that name is somebody else's.
+    pub stranger: Option<String>,
     /// `None`: it must be created.
     resource_version: Option<String>,
 }
@@ -36,6 +38,10 @@ pub async fn read(client: &Client, cluster: &CacheCluster) -> kube::Result<Page>
     let Some(map) = api(client, cluster).get_opt(&names::ledger(cluster)).await? else {
         return Ok(Page::default());
     };
+    if let Some(why) = ownership::stranger(&map.metadata, cluster) {
+        let stranger = Some(format!("ConfigMap {} {why}", map.name_any()));
+        return Ok(Page { stranger, ..Page::default() });
+    }
     let resource_version = map.resource_version();
     let held = match content(&map) {
         Ok(held) => Some(held),
@@ -47,7 +53,7 @@ pub async fn read(client: &Client, cluster: &CacheCluster) -> kube::Result<Page>
             None
         }
     };
-    Ok(Page { held, resource_version })
+    Ok(Page { held, stranger: None, resource_version })
 }
 
 /// Writes the ledger over what was read.
@@ -137,5 +143,18 @@ mod tests {
         assert_eq!(content(&map).unwrap_err(), "membershipSince is \"three\", not epoch.sequence");
         map.binary_data = None;
         assert_eq!(content(&map).unwrap_err(), "it holds no snapshot");
+    }
+
+    #[tokio::test]
+    async fn a_config_map_of_somebody_else_is_no_ledger() {
+        let theirs =
+            r#"{"metadata": {"name": "c-ledger", "resourceVersion": "7"}, "data": {"theirs": "yes"}}"#;
+        let server = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
+            let body = kube::client::Body::from(theirs.as_bytes().to_vec());
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        });
+        let cluster = CacheCluster::new("c", serde_json::from_str("{}").unwrap());
+        let page = read(&Client::new(server, "shop"), &cluster).await.unwrap();
+        assert!(page.stranger.unwrap().starts_with("ConfigMap c-ledger was there before"));
     }
 }

@@ -177,3 +177,24 @@ fn what_is_stored_is_what_is_read() {
     assert_eq!(Held::from_stored(&bytes, v(3, 7), v(3, 7)).unwrap(), before);
     assert!(Held::from_stored(&[0xFF; 9], v(1, 1), v(1, 1)).is_err());
 }
+
+#[test]
+fn a_ledger_written_by_hand_is_read_only_if_it_can_be_counted_on_from() {
+    let read = |version: Version, since: Version| {
+        Held::from_stored(&held(version, &["a"]).to_wire().encode_to_vec(), since, version)
+            .map(|held| held.version())
+    };
+    assert_eq!(read(v(3, 7), v(3, 7)), Ok(v(3, 7)));
+    assert_eq!(read(v(3, 7), v(99, 1)).unwrap_err(), "it is at 3.7 and speaks of 99.1");
+    assert!(read(v(u64::MAX, 1), v(1, 1)).unwrap_err().starts_with("no operator ever wrote"));
+    assert!(read(v(1, u64::MAX), v(1, 1)).unwrap_err().starts_with("no operator ever wrote"));
+}
+
+#[test]
+fn a_node_or_a_status_that_lies_about_versions_is_not_followed() {
+    for lie in [v(1 << 63, 1), v(7, u64::MAX)] {
+        let known = Known { status: v(2, 1), reported: lie, ..Known::default() };
+        assert_eq!(known.highest(), v(2, 1));
+        assert_eq!(Known { status: lie, ..Known::default() }.highest(), Version::PROVISIONAL);
+    }
+}

@@ -55,14 +55,13 @@ pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
 }
 
 fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> PodTemplateSpec {
-    let restarted = cluster
-        .annotations()
-        .get(names::RESTARTED_AT)
-        .map(|at| BTreeMap::from([(names::RESTARTED_AT.to_owned(), at.clone())]));
+    let restarted = cluster.annotations().get_key_value(names::RESTARTED_AT);
+    let annotations = restarted.into_iter().map(|(key, at)| (key.clone(), at.clone()));
+    let made_for = cluster.uid().map(|uid| (names::CLUSTER_UID.to_owned(), uid));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(names::labels(cluster)),
-            annotations: restarted,
+            annotations: Some(annotations.chain(made_for).collect()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {

@@ -20,6 +20,7 @@ struct World {
     members: Vec<Member>,
     reports: HashMap<String, Report>,
     guarded: Vec<String>,
+    unmade: Vec<Problem>,
     faults: Vec<String>,
     now: Timestamp,
 }
@@ -48,6 +49,7 @@ impl World {
             members,
             reports: names.iter().map(|name| ((*name).to_owned(), report())).collect(),
             guarded: Vec::new(),
+            unmade: Vec::new(),
             faults: Vec::new(),
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
         }
@@ -72,10 +74,12 @@ impl World {
             statefulset: &self.statefulset,
             pods: &self.pods,
             outdated: self.outdated,
+            blocked: (self.outdated > 1).then_some("c-2 may not be evicted now"),
             endpoints: &self.endpoints,
             held: &held,
             reports: &self.reports,
             guarded: &self.guarded,
+            unmade: &self.unmade,
             faults: &self.faults,
             now: self.now,
         })
@@ -109,6 +113,7 @@ fn pod(name: &str) -> PodFacts {
         revision: "r".into(),
         ready: true,
         terminating: false,
+        stray: false,
         problem: None,
     }
 }
@@ -338,4 +343,46 @@ fn the_time_of_a_condition_is_that_of_its_last_turn() {
         w.now = "2026-01-01T01:00:00Z".parse().expect("a time");
     });
     assert_eq!(unchanged.status(), first, "nothing to write");
+}
+
+#[test]
+fn an_object_that_cannot_be_made_is_told_though_all_pods_are_well() {
+    let world = World::well().with(|w| {
+        let text = "Service c-lb was there before".to_owned();
+        w.unmade.push(Problem { reason: crate::pods::NAME_TAKEN, text });
+    });
+    assert_eq!(world.differs(), ["Progressing=False/Stalled", "Degraded=True/NameTaken"]);
+    assert_eq!(world.message("Degraded"), "Service c-lb was there before");
+}
+
+#[test]
+fn without_a_ledger_the_status_says_why_and_keeps_the_rest() {
+    let mut world = World::well();
+    world.cluster.status = Some(world.status());
+    let problem = Problem { reason: NAME_TAKEN, text: "ConfigMap c-ledger was there before".to_owned() };
+    let status = without_ledger(&world.cluster, &[problem], world.now);
+    let well = said(&World::well().status());
+    let news: Vec<String> = said(&status).into_iter().filter(|line| !well.contains(line)).collect();
+    assert_eq!(news, ["Progressing=False/Stalled", "Degraded=True/NameTaken"]);
+    assert_eq!(status.conditions.len(), well.len());
+
+    world.cluster.status = None;
+    let never = said(&without_ledger(&world.cluster, &[], world.now));
+    assert_eq!(never[0], "Available=False/NoNodeServes");
+}
+
+#[test]
+fn a_rollout_that_may_not_go_on_says_why() {
+    let world = World::well().with(|w| w.outdated = 2);
+    assert_eq!(world.differs(), ["Progressing=True/RollingOut"]);
+    assert_eq!(world.message("Progressing"), "2 pods run the template before; c-2 may not be evicted now");
+}
+
+#[test]
+fn nobody_serves_because_all_refuse_is_told_as_that() {
+    let world = World::well().with(|w| {
+        w.endpoints.iter_mut().for_each(|endpoint| endpoint.serving = false);
+        w.report("c-0").refusal = Some(Refusal { version: V, faults: vec!["no URL".into()] });
+    });
+    assert_eq!(world.message("Available"), "no node of the ring is ready: c-0 refuses 2.4: no URL");
 }

@@ -30,13 +30,24 @@ const LAWS: &[Law] = &[
     Law {
         krate: "ring",
         may: &[],
-        never: &["tokio", "bytes", "serde", "tonic", "prost", "kube", "k8s-openapi", "moka", "rand"],
+        never: &[
+            "tokio",
+            "bytes",
+            "serde",
+            "tonic",
+            "prost",
+            "kube",
+            "k8s-openapi",
+            "moka",
+            "quick_cache",
+            "rand",
+        ],
         why: "it gives the same answer everywhere and for ever",
     },
     Law {
         krate: "proto",
         may: &["ring"],
-        never: &["kube", "k8s-openapi", "moka"],
+        never: &["kube", "k8s-openapi", "moka", "quick_cache"],
         why: "the wire knows the words, not the engine",
     },
     Law {
@@ -54,7 +65,7 @@ const LAWS: &[Law] = &[
     Law {
         krate: "process",
         may: &[],
-        never: &["kube", "k8s-openapi", "moka", "tonic"],
+        never: &["kube", "k8s-openapi", "moka", "quick_cache", "tonic"],
         why: "both binaries share it",
     },
     Law {
@@ -69,14 +80,24 @@ const LAWS: &[Law] = &[
         never: &["kube", "k8s-openapi", "moka"],
         why: "an application embeds it",
     },
-    Law { krate: "crds", may: &[], never: &["tonic", "moka"], why: "chart tools and tests read its types" },
+    Law {
+        krate: "crds",
+        may: &[],
+        never: &["tonic", "moka", "quick_cache"],
+        why: "chart tools and tests read its types",
+    },
     Law {
         krate: "operator",
         may: &["crds", "proto", "ring", "process"],
-        never: &["moka", "groupcache-group"],
+        never: &["moka", "quick_cache", "groupcache-group"],
         why: "it decides who owns and caches nothing",
     },
-    Law { krate: "examples", may: &["proto", "client"], never: &["kube", "moka"], why: "a user copies them" },
+    Law {
+        krate: "examples",
+        may: &["proto", "client"],
+        never: &["kube", "moka", "quick_cache"],
+        why: "a user copies them",
+    },
     Law {
         krate: "e2e",
         may: &[],
@@ -87,7 +108,7 @@ const LAWS: &[Law] = &[
     Law {
         krate: "xtask",
         may: &[],
-        never: &["kube", "moka"],
+        never: &["kube", "moka", "quick_cache"],
         why: "the commands build before the crates do",
     },
 ];
