@@ -41,14 +41,18 @@ fn the_page_on_your_own_loader_does_what_it_says() {
     });
 }
 
-/// The reader's clone, as far as the page uses it. Nothing can be pulled here, so the stock image is replaced by ours.
+/// The reader's clone, as far as the page uses it. Nothing can be pulled here, so the stock image is replaced by ours, as the
+/// page tells the readers who have the same cluster.
 fn clone_of_the_example(kubectl: &Kubectl) -> Result<tempfile::TempDir> {
+    let python = settings::text("PYTHON_IMAGE")?;
+    let told = format!("s|{IMAGE}|{python}|");
+    ensure!(page::file("docs/your-own-loader.md")?.contains(&told), "the page does not say {told}");
     let clone = tempfile::tempdir()?;
     let folder = clone.path().join(FOLDER);
     fs::create_dir_all(&folder)?;
     for file in ["loader.py", "loader.yaml", "group.yaml"] {
         let text = page::file(&format!("{FOLDER}/{file}"))?;
-        fs::write(folder.join(file), text.replace(IMAGE, &settings::text("PYTHON_IMAGE")?))?;
+        fs::write(folder.join(file), text.replace(IMAGE, &python))?;
     }
     // The reader's context names the namespace.
     let kubeconfig = clone.path().join("kubeconfig");

@@ -77,7 +77,7 @@ const LAWS: &[Law] = &[
     Law {
         krate: "client",
         may: &["proto"],
-        never: &["kube", "k8s-openapi", "moka"],
+        never: &["kube", "k8s-openapi", "moka", "quick_cache"],
         why: "an application embeds it",
     },
     Law {
