@@ -19,7 +19,7 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     let progress = world.progress;
     tools::ensure_test_tools(progress)?;
     let logs = world.logs("kubernetes")?;
-    let mut command = world.scenarios("kubernetes", &logs);
+    let mut command = world.scenarios("kubernetes", &logs)?;
     let programs = world.programs()?;
     let (cluster, images) = world.cluster_with_images()?;
     let python = python::load(cluster, progress)?;

@@ -14,7 +14,7 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     tools::ensure_promtool(world.progress)?;
     let programs = world.programs()?;
     let logs = world.logs("process")?;
-    let mut command = world.scenarios("process", &logs);
+    let mut command = world.scenarios("process", &logs)?;
     for (name, path) in programs {
         command.env(format!("GROUPCACHE_E2E_{}", name.to_uppercase().replace('-', "_")), path);
     }

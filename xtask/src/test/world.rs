@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
 
 use crate::cluster::Cluster;
 use crate::images::build::{self, Images};
 use crate::progress::Progress;
 use crate::tools::interrupt::Interrupt;
-use crate::tools::{cargo, host};
+use crate::tools::{cargo, host, run};
 
 /// A cluster of its own, so that a running demo is not disturbed.
 pub(crate) const CLUSTER: &str = "groupcache-test";
@@ -81,13 +81,29 @@ impl<'a> World<'a> {
     }
 
     /// The command that runs the scenarios of a tier in `e2e/tests/`; what they leave for a reader goes to `logs`.
-    pub(crate) fn scenarios(&self, tier: &str, logs: &Path) -> Command {
-        let mut command = cargo::command();
-        command.args(["test", "--locked", "--package", "groupcache-e2e", "--features", tier, "--test", tier]);
+    ///
+    /// # Errors
+    /// When none of them has the user's word in its name: a slip of the pen must not look like success.
+    pub(crate) fn scenarios(&self, tier: &str, logs: &Path) -> Result<Command> {
+        let test = || {
+            let mut command = cargo::command();
+            command.args(["test", "--locked", "--package", "groupcache-e2e"]);
+            command.args(["--features", tier, "--test", tier, "--"]);
+            command
+        };
+        if let Some(word) = &self.only {
+            let listed = run::output(test().args(["--list", word]))?;
+            if !listed.lines().any(|line| line.ends_with(": test")) {
+                bail!(
+                    "no scenario of tier {tier} has {word:?} in its name; they are the files of e2e/tests/{tier}"
+                );
+            }
+        }
+        let mut command = test();
         // One after the other: a scenario may take the operator away from the others, and each measures.
-        command.args(["--", "--nocapture", "--test-threads", "1"]).args(&self.only);
+        command.args(["--nocapture", "--test-threads", "1"]).args(&self.only);
         command.env("GROUPCACHE_E2E_LOGS", logs);
-        command
+        Ok(command)
     }
 
     /// A fresh folder for what a tier leaves behind for its reader.
