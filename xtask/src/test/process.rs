@@ -12,9 +12,10 @@ use crate::tools;
 pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     tools::ensure_test_tools(world.progress)?;
     tools::ensure_promtool(world.progress)?;
-    let programs = world.programs()?;
     let logs = world.logs("process")?;
+    // Before the minutes of building: it finds a slip of the pen.
     let mut command = world.scenarios("process", &logs)?;
+    let programs = world.programs()?;
     for (name, path) in programs {
         command.env(format!("GROUPCACHE_E2E_{}", name.to_uppercase().replace('-', "_")), path);
     }
