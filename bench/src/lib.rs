@@ -1,4 +1,4 @@
-//! Benchmarks beside the peers, in one run: a figure without its neighbour says nothing about the code.
+//! Benchmarks beside their neighbours, in one run: a figure without its neighbour says nothing about the code.
 //!
 //! * [`rounds`]: measures several ways of doing a thing in turn, so that a machine that slows down slows all of them.
 //! * [`hit`]: a Get that is in the cache: a [`groupcache_group::group::Group`] beside the raw stores.

@@ -8,7 +8,7 @@ use groupcache_bench::trace::{HitRatios, PERCENT};
 use groupcache_bench::{hit, memory, ring, trace};
 use groupcache_group::group::StoreKind;
 
-/// Benchmarks beside the peers, in one run. Build with --release; see bench/README.md for how to read them.
+/// Benchmarks beside their neighbours, in one run. Build with --release; see bench/README.md for how to read them.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {

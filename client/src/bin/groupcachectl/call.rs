@@ -20,7 +20,7 @@ pub(crate) async fn connect(shared: &Shared) -> anyhow::Result<Client> {
 pub(crate) async fn get(shared: &Shared, group: &str, key: &str) -> anyhow::Result<Outcome> {
     let client = connect(shared).await?;
     let answer = client.answer(group, key.to_owned()).await;
-    let answer = answer.with_context(|| format!("key {key} of group {group}"))?;
+    let answer = answer.with_context(|| format!("key {key:?} of group {group}"))?;
     match shared.output {
         Output::Json => println!("{}", Value::Object(as_json(group, key, &answer))),
         Output::Text => match &answer.bytes {
