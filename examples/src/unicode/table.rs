@@ -1,9 +1,10 @@
 //! The SQLite table of character names: filled once, read by many, changed by people.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, QueryBuilder, Row, Sqlite};
 
 use crate::unicode::key;
 
@@ -20,6 +21,8 @@ const FILE_CONNECTIONS: u32 = 4;
 #[derive(Clone, Debug)]
 pub struct Table {
     pool: SqlitePool,
+    /// Held for what its closing would do: a database in memory is gone with its last connection, and the pool closes one whose query was cancelled.
+    _keeper: Option<Arc<SqliteConnection>>,
 }
 
 /// One row.
@@ -39,7 +42,7 @@ impl Table {
     /// # Errors
     /// If the file cannot be opened or written.
     pub async fn open(database: &str) -> Result<Table, sqlx::Error> {
-        let table = Table { pool: connect(database).await? };
+        let table = connect(database).await?;
         sqlx::query(
             "CREATE TABLE IF NOT EXISTS names (key TEXT PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL)",
         )
@@ -126,15 +129,17 @@ impl Table {
     }
 }
 
-async fn connect(database: &str) -> Result<SqlitePool, sqlx::Error> {
+async fn connect(database: &str) -> Result<Table, sqlx::Error> {
     if database == ":memory:" {
-        // Each connection to `:memory:` would be a database of its own, and one that closes takes its rows along: so one, for ever.
-        let options = SqliteConnectOptions::new().in_memory(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        return pool.connect_with(options).await;
+        // Named by sqlx and shared by its connections; one at a time, because two of them would lock each other's table.
+        let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
+        let keeper = options.connect().await?;
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        return Ok(Table { pool, _keeper: Some(Arc::new(keeper)) });
     }
     let options = SqliteConnectOptions::new().filename(Path::new(database)).create_if_missing(true);
-    SqlitePoolOptions::new().max_connections(FILE_CONNECTIONS).connect_with(options).await
+    let pool = SqlitePoolOptions::new().max_connections(FILE_CONNECTIONS).connect_with(options).await?;
+    Ok(Table { pool, _keeper: None })
 }
 
 fn record(row: &sqlx::sqlite::SqliteRow) -> Result<Record, sqlx::Error> {

@@ -38,3 +38,10 @@ async fn a_change_raises_the_version_and_outlives_the_process() {
     assert_eq!(table.get("U+1F980").await.unwrap().unwrap().name, "KING CRAB");
     assert_eq!(table.count().await.unwrap(), rows, "an open that finds rows fills nothing");
 }
+
+#[tokio::test]
+async fn a_connection_that_closes_takes_no_rows_along() {
+    let table = Table::open(":memory:").await.unwrap();
+    table.pool.acquire().await.unwrap().close().await.unwrap();
+    assert_eq!(table.get("U+1F980").await.unwrap().unwrap().name, "CRAB");
+}
