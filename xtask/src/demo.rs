@@ -99,18 +99,21 @@ fn wait_available(target: &Target) -> Result<()> {
 
 fn measure(target: &Target, images: &Images, progress: &Progress) -> Result<Account> {
     let loader = Loader::of(target);
-    if loader.loads_of(COLD_KEY)? > 0 {
-        // The demo ran before: a key that is removed is cold again.
-        target.proxy("delete", &format!("{NAME}-lb:8080"), &format!("/v1/groups/unicode/keys/{COLD_KEY}"))?;
-    }
+    // The demo may have run before: a key that is removed is cold again.
+    target.proxy("delete", &format!("{NAME}-lb:8080"), &format!("/v1/groups/unicode/keys/{COLD_KEY}"))?;
     let (before, cold_before) = (loader.loads()?, loader.loads_of(COLD_KEY)?);
     let herd = progress
         .step("1,000 concurrent Gets of one cold key, through the headless Service", || {
             Load::new(target, "herd").run(images)
         })?;
-    let cold_loads = loader.loads_of(COLD_KEY)? - cold_before;
+    let cold_loads = since(cold_before, loader.loads_of(COLD_KEY)?)?;
     let zipf = progress.step("10 s of Gets over 10,000 keys, Zipf, from 32 callers", || {
         Load::new(target, "load").run(images)
     })?;
-    Ok(Account { herd, zipf, cold_loads, loads: loader.loads()? - before })
+    Ok(Account { herd, zipf, cold_loads, loads: since(before, loader.loads()?)? })
+}
+
+/// How far the loader's counter has come; it begins anew when the loader does.
+fn since(before: u64, now: u64) -> Result<u64> {
+    now.checked_sub(before).context("the loader was restarted while it was measured: run the demo again")
 }

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::loader::reach::is_forbidden;
+
 /// How long addresses are believed: pods come and go within seconds, and a look-up is cheap.
 const BELIEVED: Duration = Duration::from_secs(5);
 
@@ -140,10 +142,17 @@ impl Shared {
         let mut known = self.known.lock();
         known.until = Some(Instant::now() + BELIEVED);
         let found = found.and_then(|found| {
-            let mut addresses: Vec<SocketAddr> = found.take(MAX_ADDRESSES).collect();
+            let allowed = found.filter(|address| !is_forbidden(address.ip()));
+            let mut addresses: Vec<SocketAddr> = allowed.take(MAX_ADDRESSES).collect();
             addresses.sort_unstable();
             addresses.dedup();
-            if addresses.is_empty() { Err(std::io::Error::other("it has no address")) } else { Ok(addresses) }
+            if addresses.is_empty() {
+                Err(std::io::Error::other(
+                    "it has no address, or only link-local ones, where no loader may be",
+                ))
+            } else {
+                Ok(addresses)
+            }
         });
         let addresses = found.inspect_err(|error| known.trouble = error.to_string())?;
         let mut before = std::mem::take(&mut known.places);

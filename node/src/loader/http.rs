@@ -20,7 +20,7 @@ use crate::configuration::MAX_VALUE_BYTES;
 use crate::loader::failure::{UNAVAILABLE, UNKNOWN, failed};
 use crate::loader::reach::Resolver;
 use crate::loader::template::UrlTemplate;
-use crate::memory::{InFlightBytes, Reserved};
+use crate::memory::InFlightBytes;
 
 /// How long an unused connection is kept: less than any common server's own limit (the shortest is 2 s), so that a load never meets a connection being closed.
 const IDLE: Duration = Duration::from_secs(1);
@@ -116,7 +116,7 @@ impl HttpLoader {
             return Err(too_large());
         }
         let mut room = told.unwrap_or(self.max_value_bytes).min(most);
-        let mut reserved: Vec<Reserved> = vec![self.in_flight.reserve(room as u64).await];
+        let mut reserved = Some(self.in_flight.reserve(room as u64).await);
         let mut value = BytesMut::with_capacity(told.unwrap_or_default());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| format!("the value broke off: {}", causes(&error)))?;
@@ -126,11 +126,14 @@ impl HttpLoader {
                 return Err(too_large());
             }
             if len > room {
-                reserved.push(self.in_flight.reserve((most - room) as u64).await);
+                // Given back before the larger part is asked for: two that each hold a part and wait for more would wait for each other.
+                drop(reserved.take());
+                reserved = Some(self.in_flight.reserve(most as u64).await);
                 room = most;
             }
             value.extend_from_slice(&data);
         }
+        drop(reserved);
         Ok(value.freeze())
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use groupcache_node::config::Config;
+use groupcache_node::memory::Memory;
 use groupcache_proto::cache::{GetRequest, get_response};
 use groupcache_proto::cluster::{HttpLoader, loader::Kind};
 use parking_lot::Mutex;
@@ -12,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::Code;
 
-use crate::support::{Cluster, client, configuration, get};
+use crate::support::{Cluster, client, config, configuration, get, start};
 
 /// A server that answers the decoded last segment, or what a special key asks for, and notes each request's head.
 struct Web {
@@ -70,6 +72,11 @@ fn answer(target: &str) -> Vec<u8> {
         }
         return body;
     }
+    if key == b"!grows" {
+        let part = [&b"C0000\r\n"[..], &vec![b'x'; 768 << 10], b"\r\n"].concat();
+        return [&b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"[..], &part, &part, b"0\r\n\r\n"]
+            .concat();
+    }
     match special.get(&key[..]) {
         Some(said) => said.as_bytes().to_vec(),
         None => {
@@ -109,6 +116,20 @@ async fn each_answer_means_what_it_says() {
     // no-store is answered and not kept; the other is kept.
     assert_eq!(web.heads.lock().len() - before, 3);
     assert!(web.heads.lock().iter().all(|head| head.to_lowercase().contains("cache-control: no-cache")));
+}
+
+/// Turned red by: asking for more room while holding some. It waits for itself then, and every other load waits behind it.
+#[tokio::test]
+async fn a_value_that_grows_past_what_was_set_aside_for_it_is_answered() {
+    let web = web().await;
+    // Six megabytes for loads: less than the first reservation and the rest of the largest value together.
+    let node = start(Config { memory: Memory::detect(Some(96 << 20), 75), ..config("a") }).await;
+    let cluster = Cluster { nodes: vec![node], configuration: group(&web.url) };
+    let pushed = cluster.snapshot(groupcache_ring::Version::new(1, 1));
+    assert_eq!(crate::support::apply(&cluster.nodes[0], pushed).await.faults, Vec::<String>::new());
+    let mut client = client(&cluster.nodes[0]).await;
+    let answer = client.get(get("!grows")).await.unwrap().into_inner();
+    assert_eq!(crate::support::text(&answer).len(), 1536 << 10);
 }
 
 #[tokio::test]
