@@ -95,10 +95,12 @@ async fn a_node_that_drains_under_load_costs_a_plain_client_no_call_that_is_retr
             })
         })
         .collect();
+    // Load for a while before, so that connections are in use: time itself is what is wanted here.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let leaving = cluster.nodes.remove(1);
     shutdown.drain();
     assert_eq!(leaving.run().await, Ending::Clean);
+    // And for a while after it, so that callers meet the node that is gone.
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.cancel();
     let (mut sent, mut failed) = (0, Vec::new());
