@@ -1,6 +1,6 @@
 //! The one checked door from memberships on the wire to ring values, and back.
 
-use groupcache_ring::{Fault, Member, Snapshot, State, Version};
+use groupcache_ring::{Fault, Member, Prior, Snapshot, State, Version};
 use prost::Message;
 use thiserror::Error;
 
@@ -51,24 +51,13 @@ pub fn open(signed: &cluster::SignedSnapshot) -> Result<cluster::Snapshot, Unsou
 /// Every fault found.
 pub fn membership(wire: &cluster::Snapshot) -> Result<Snapshot, Vec<Unsound>> {
     let mut faults = Vec::new();
-    let members: Vec<Member> = wire
-        .members
-        .iter()
-        .map(|member| {
-            let state = state(member.state).unwrap_or_else(|| {
-                faults.push(Unsound::UnknownState { name: member.name.clone(), state: member.state });
-                State::Joining
-            });
-            Member {
-                name: member.name.clone(),
-                pod_uid: member.pod_uid.clone(),
-                boot: member.boot,
-                address: member.address.clone(),
-                zone: member.zone.clone(),
-                state,
-            }
-        })
-        .collect();
+    let members = members(&wire.members, &mut faults);
+    let priors = wire.priors.iter().map(|prior| Prior {
+        version: version(prior.version.as_ref()),
+        grantors: prior.grantors.clone(),
+        members: self::members(&prior.members, &mut faults),
+    });
+    let priors = priors.collect();
     let made = Snapshot::new(
         &wire.cluster_uid,
         version(wire.version.as_ref()),
@@ -76,7 +65,7 @@ pub fn membership(wire: &cluster::Snapshot) -> Result<Snapshot, Vec<Unsound>> {
         wire.grantors.clone(),
         members,
     );
-    match made {
+    match made.and_then(|made| made.with_priors(priors)) {
         Ok(snapshot) if faults.is_empty() => Ok(snapshot),
         Ok(_) => Err(faults),
         Err(more) => {
@@ -84,6 +73,24 @@ pub fn membership(wire: &cluster::Snapshot) -> Result<Snapshot, Vec<Unsound>> {
             Err(faults)
         }
     }
+}
+
+fn members(wire: &[cluster::Member], faults: &mut Vec<Unsound>) -> Vec<Member> {
+    let member = |member: &cluster::Member| {
+        let state = state(member.state).unwrap_or_else(|| {
+            faults.push(Unsound::UnknownState { name: member.name.clone(), state: member.state });
+            State::Joining
+        });
+        Member {
+            name: member.name.clone(),
+            pod_uid: member.pod_uid.clone(),
+            boot: member.boot,
+            address: member.address.clone(),
+            zone: member.zone.clone(),
+            state,
+        }
+    };
+    wire.iter().map(member).collect()
 }
 
 /// The snapshot message of a membership and a configuration.
@@ -96,6 +103,7 @@ pub fn snapshot_to_wire(snapshot: &Snapshot, configuration: cluster::Configurati
         grantors: snapshot.grantors().to_vec(),
         members: snapshot.members().iter().map(member_to_wire).collect(),
         configuration: Some(configuration),
+        priors: snapshot.priors().iter().map(prior_to_wire).collect(),
     }
 }
 
@@ -126,6 +134,14 @@ pub fn state_to_wire(state: State) -> cluster::MemberState {
     }
 }
 
+fn prior_to_wire(prior: &Prior) -> cluster::Prior {
+    cluster::Prior {
+        version: Some(version_to_wire(prior.version)),
+        grantors: prior.grantors.clone(),
+        members: prior.members.iter().map(member_to_wire).collect(),
+    }
+}
+
 fn member_to_wire(member: &Member) -> cluster::Member {
     cluster::Member {
         name: member.name.clone(),
@@ -143,7 +159,10 @@ mod tests {
 
     fn sample() -> Snapshot {
         let members = vec![Member::active("a", "a:1"), Member { boot: 7, ..Member::active("b", "b:1") }];
-        Snapshot::new("uid", Version::new(2, 3), Version::new(2, 1), vec!["a".into()], members)
+        let version = Version::new(2, 1);
+        let prior = Prior { version, grantors: vec!["b".into()], members: members.clone() };
+        Snapshot::new("uid", Version::new(2, 3), version, vec!["a".into()], members)
+            .and_then(|snapshot| snapshot.with_priors(vec![prior]))
             .expect("a sound membership")
     }
 

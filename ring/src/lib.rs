@@ -7,11 +7,13 @@
 
 pub mod hash;
 pub mod member;
+pub mod prior;
 pub mod rendezvous;
 pub mod snapshot;
 pub mod version;
 
 pub use member::{Member, State};
+pub use prior::Prior;
 pub use rendezvous::Ring;
 pub use snapshot::{Fault, Snapshot};
 pub use version::Version;

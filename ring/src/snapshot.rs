@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 use crate::member::{MAX_NAME_BYTES, Member, State};
+use crate::prior::{MAX_PRIORS, Prior};
 use crate::version::Version;
 
 /// Most members of one cluster: what a full snapshot to every node can carry without a thought.
@@ -68,6 +69,12 @@ pub enum Fault {
     /// A grantor that is no Active member.
     #[error("the grantor {0} is not an Active member")]
     BadGrantor(String),
+    /// More earlier memberships than a snapshot may name.
+    #[error("{0} earlier memberships; at most {MAX_PRIORS} are allowed")]
+    TooManyPriors(usize),
+    /// Earlier memberships that are not in order between the settled version and this one.
+    #[error("the earlier membership {0} is not in order between the settled version and this one")]
+    BadPrior(Version),
 }
 
 /// Everyone in the cluster at one version. Cannot be made with a fault in it.
@@ -78,6 +85,7 @@ pub struct Snapshot {
     settled: Version,
     grantors: Vec<String>,
     members: Vec<Member>,
+    priors: Vec<Prior>,
 }
 
 impl Snapshot {
@@ -92,12 +100,40 @@ impl Snapshot {
         grantors: Vec<String>,
         members: Vec<Member>,
     ) -> Result<Self, Vec<Fault>> {
-        let snapshot = Snapshot { cluster_uid: cluster_uid.into(), version, settled, grantors, members };
+        let cluster_uid = cluster_uid.into();
+        let snapshot = Snapshot { cluster_uid, version, settled, grantors, members, priors: Vec::new() };
         let mut faults = Vec::new();
         snapshot.check_header(&mut faults);
         snapshot.check_members(&mut faults);
         snapshot.check_grantors(&mut faults);
         if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
+    }
+
+    /// The same membership with the earlier ones that still bind: those from the settled one on, oldest first. One that binds no more than its
+    /// successor may be left out.
+    ///
+    /// # Errors
+    /// Every [`Fault`] of theirs.
+    pub fn with_priors(self, priors: Vec<Prior>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        if priors.len() > MAX_PRIORS {
+            faults.push(Fault::TooManyPriors(priors.len()));
+        }
+        let mut before = None;
+        for prior in &priors {
+            let in_order = before.is_none_or(|before| before < prior.version);
+            if !in_order || prior.version < self.settled || prior.version >= self.version {
+                faults.push(Fault::BadPrior(prior.version));
+            }
+            if prior.grantors.len() > MAX_GRANTORS {
+                faults.push(Fault::TooManyGrantors(prior.grantors.len()));
+            }
+            if prior.members.len() > MAX_MEMBERS {
+                faults.push(Fault::TooManyMembers(prior.members.len()));
+            }
+            before = Some(prior.version);
+        }
+        if faults.is_empty() { Ok(Snapshot { priors, ..self }) } else { Err(faults) }
     }
 
     fn check_header(&self, faults: &mut Vec<Fault>) {
@@ -173,6 +209,18 @@ impl Snapshot {
         &self.grantors
     }
 
+    /// Earlier memberships that still bind, oldest first.
+    #[must_use]
+    pub fn priors(&self) -> &[Prior] {
+        &self.priors
+    }
+
+    /// This membership as those after it see it.
+    #[must_use]
+    pub fn as_prior(&self) -> Prior {
+        Prior { version: self.version, grantors: self.grantors.clone(), members: self.members.clone() }
+    }
+
     /// Everyone.
     #[must_use]
     pub fn members(&self) -> &[Member] {
@@ -209,6 +257,21 @@ mod tests {
     fn a_sound_membership_is_taken() {
         let snapshot = one_of(vec![Member::active("a", "10.0.0.1:8081"), Member::active("b", "[::1]:8081")]);
         assert_eq!(snapshot.unwrap().members().len(), 2);
+    }
+
+    #[test]
+    fn earlier_memberships_stand_in_order_from_the_settled_one_on() {
+        let version = |sequence| Version::new(1, sequence);
+        let snapshot =
+            Snapshot::new("uid", version(5), version(2), Vec::new(), vec![Member::active("a", "h:1")]);
+        let snapshot = snapshot.unwrap();
+        let prior =
+            |sequence| Prior { version: version(sequence), grantors: Vec::new(), members: Vec::new() };
+        let sound = snapshot.clone().with_priors(vec![prior(2), prior(4)]).unwrap();
+        assert_eq!(sound.priors().len(), 2);
+        for bad in [vec![prior(1)], vec![prior(5)], vec![prior(3), prior(2)], vec![prior(3), prior(3)]] {
+            assert!(matches!(snapshot.clone().with_priors(bad).unwrap_err()[..], [Fault::BadPrior(_)]));
+        }
     }
 
     #[test]

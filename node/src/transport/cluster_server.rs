@@ -148,7 +148,7 @@ impl ClusterService for ClusterServer {
         let held = self.groups.cached(&request.group, &request.key, Origin::Peer);
         let value = held.filter(|answer| matches!(answer.entry.outcome, Outcome::Value(_)));
         let value = value.map(|answer| entry_to_wire(&answer.entry, Instant::now()));
-        Ok(Response::new(wire::PeekResponse { version: self.wire_version(), value, stamp: None }))
+        Ok(Response::new(wire::PeekResponse { version: self.wire_version(), value }))
     }
 
     async fn purge(
@@ -174,7 +174,7 @@ impl ClusterService for ClusterServer {
         Ok(Response::new(wire::PurgeResponse {
             version: self.wire_version(),
             boot: self.control.boot(),
-            barred: Vec::new(),
+            ..Default::default()
         }))
     }
 

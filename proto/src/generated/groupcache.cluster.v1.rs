@@ -28,6 +28,21 @@ pub struct Snapshot {
     pub members: ::prost::alloc::vec::Vec<Member>,
     #[prost(message, optional, tag = "6")]
     pub configuration: ::core::option::Option<Configuration>,
+    /// Earlier memberships that still bind, from the settled one on, oldest first; at most 16. One that binds no more than its successor is left out.
+    #[prost(message, repeated, tag = "7")]
+    pub priors: ::prost::alloc::vec::Vec<Prior>,
+}
+/// Prior is an earlier membership that nobody may forget yet: a version after it has not settled.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Prior {
+    #[prost(message, optional, tag = "1")]
+    pub version: ::core::option::Option<Version>,
+    /// Names of those who granted by it.
+    #[prost(string, repeated, tag = "2")]
+    pub grantors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Everyone in it, as they could be reached then.
+    #[prost(message, repeated, tag = "3")]
+    pub members: ::prost::alloc::vec::Vec<Member>,
 }
 /// SignedSnapshot is what is pushed, stored and passed on between nodes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -481,19 +496,6 @@ pub struct PeekResponse {
     /// Absent: it holds nothing it may serve.
     #[prost(message, optional, tag = "2")]
     pub value: ::core::option::Option<Entry>,
-    /// The time the value was filled, as the filler's stamp, for takers-over.
-    #[prost(message, optional, tag = "3")]
-    pub stamp: ::core::option::Option<GenerationStamp>,
-}
-/// GenerationStamp orders what was Set: client's version, then view, then the owner's counter.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GenerationStamp {
-    #[prost(uint64, tag = "1")]
-    pub source_version: u64,
-    #[prost(message, optional, tag = "2")]
-    pub view: ::core::option::Option<Version>,
-    #[prost(uint64, tag = "3")]
-    pub counter: u64,
 }
 /// PurgeRequest drops entries and opens their windows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -531,9 +533,12 @@ pub struct PurgeResponse {
     /// The receiver's boot id.
     #[prost(uint64, tag = "2")]
     pub boot: u64,
-    /// The nodes this receiver, as a grantor, still bars.
+    /// The nodes this receiver, as a grantor, still bars for this Remove: a confirmation, which also renews the bar.
     #[prost(string, repeated, tag = "3")]
     pub barred: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The generation that the purge of a single key has raised the key to: a Store made after it names this.
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
 }
 /// StoreRequest hands the owner a value.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -546,14 +551,16 @@ pub struct StoreRequest {
     pub key: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "4")]
     pub value: ::core::option::Option<Entry>,
-    #[prost(message, optional, tag = "5")]
-    pub stamp: ::core::option::Option<GenerationStamp>,
+    /// The generation that the purge before it answered, by the same process: if the key was purged since, the value is not stored.
+    #[prost(uint64, tag = "5")]
+    pub generation: u64,
 }
 /// StoreResponse says whether the value was stored or a newer one stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StoreResponse {
     #[prost(message, optional, tag = "1")]
     pub version: ::core::option::Option<Version>,
+    /// False: a Remove or Set of the key came after the purge that this Store belongs to, and stands.
     #[prost(bool, tag = "2")]
     pub stored: bool,
 }
@@ -763,8 +770,6 @@ pub struct HandOffEntry {
     pub key: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "2")]
     pub value: ::core::option::Option<Entry>,
-    #[prost(message, optional, tag = "3")]
-    pub stamp: ::core::option::Option<GenerationStamp>,
 }
 /// HandOffResponse says how many entries were taken over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
