@@ -9,11 +9,11 @@ use std::time::Duration;
 use ahash::RandomState;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use groupcache_group::grants::Grants;
 use groupcache_group::group::{Group, Origin, Settings, Source};
 use groupcache_group::groups::Groups;
 use groupcache_group::loader::{FnLoader, Loaded};
-use groupcache_group::peer::{FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_group::peer::NoPeers;
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Snapshot, Version};
@@ -132,7 +132,7 @@ fn gets(runtime: &Runtime, group: &Arc<Group>, keys: &[Key], thread: usize, oper
 
 /// A group of a cluster of one, which holds every key.
 async fn filled_group(keys: &[Key], value: &Bytes, ttl: Option<Duration>) -> anyhow::Result<Arc<Group>> {
-    let groups = Groups::new(Arc::new(Nobody));
+    let groups = Groups::new(Arc::new(NoPeers), Grants::unneeded());
     let loaded = value.clone();
     let loader = FnLoader::new("bench", move |_| {
         let value = loaded.clone();
@@ -163,19 +163,4 @@ async fn filled_group(keys: &[Key], value: &Bytes, ttl: Option<Duration>) -> any
 
 fn settings(ttl: Option<Duration>) -> Settings {
     Settings { ttl, ..Settings::new("bench", MAX_BYTES) }
-}
-
-/// The other nodes of a cluster of one.
-struct Nobody;
-
-impl Peers for Nobody {
-    fn fetch(&self, peer: &Member, _: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
-        let reason = format!("there is no {}", peer.name);
-        Box::pin(async move { Err(PeerError::Unreachable(reason.into())) })
-    }
-
-    fn purge(&self, peer: &Member, _: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
-        let reason = format!("there is no {}", peer.name);
-        Box::pin(async move { Err(PeerError::Unreachable(reason.into())) })
-    }
 }

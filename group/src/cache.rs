@@ -63,10 +63,10 @@ impl Half {
 
     /// The key's entry, if it has not expired.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<Entry> {
         let held = self.store.get(key)?;
         // The clock is read only for what can expire.
-        let usable = held.entry.expires.is_none_or(|at| Instant::now() < at);
+        let usable = held.entry.expires.is_none_or(|at| now() < at);
         usable.then(|| held.entry.clone())
     }
 

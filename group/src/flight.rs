@@ -39,12 +39,25 @@ struct Flight<T> {
     key: Key,
     shard: usize,
     generation: Generation,
+    /// May be joined only until it is sent.
+    unsent_only: bool,
     task: OnceLock<AbortHandle>,
     result: watch::Receiver<Option<T>>,
     /// Changed under the shard's lock only, as are the two below.
     waiters: AtomicUsize,
     sent: AtomicBool,
     stopped: AtomicBool,
+}
+
+/// Which flights a Get may join, and who may join the one that it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Boarding {
+    /// Any of the key's generation.
+    Shared,
+    /// None (K2): neither it nor any later Get.
+    Alone,
+    /// One that was not sent yet, and one at a time is sent: the answer is then from after the Get's own call, whatever was purged before (K3).
+    Unsent,
 }
 
 /// How a Get came by its flight.
@@ -75,13 +88,13 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         Flights { shards, running: AtomicUsize::new(0), limit }
     }
 
-    /// Joins the key's flight, or starts `run`. With `joinable` false it flies alone: it neither joins nor can be joined (K2, K3).
+    /// Joins the key's flight if it may, or starts `run`.
     pub(crate) fn board<R, F>(
         self: &Arc<Self>,
         key: &Key,
         hash: u64,
         start: Start,
-        joinable: bool,
+        how: Boarding,
         run: R,
     ) -> Result<Boarded<T>, Full>
     where
@@ -91,8 +104,8 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let at = (hash >> 16) as usize % SHARDS;
         let mut shard = self.shards[at].0.lock();
         // A flight from before the key's last purge is another flight (K1).
-        let present = shard.get(key).filter(|flight| joinable && flight.generation >= start.purged);
-        if let Some(flight) = present {
+        let present = shard.get(key);
+        if let Some(flight) = present.filter(|flight| flight.takes(how, start)) {
             flight.waiters.fetch_add(1, Ordering::Relaxed);
             let waiter = self.waiter(flight.clone());
             return Ok(Boarded { waiter, joined: true });
@@ -102,14 +115,16 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             return Err(Full);
         }
         let (outcome, result) = watch::channel(None);
-        let flight = Arc::new(Flight::new(key.clone(), at, start.generation, result));
-        let replaced = if joinable { shard.insert(key.clone(), flight.clone()) } else { None };
+        let former = present.filter(|flight| how == Boarding::Unsent && flight.unsent_only);
+        let before = former.map(|flight| flight.result.clone());
+        let flight = Arc::new(Flight::new(key.clone(), at, start.generation, how, result));
+        let replaced = if how == Boarding::Alone { None } else { shard.insert(key.clone(), flight.clone()) };
         drop(shard);
         drop(replaced);
 
         // Outside the lock: a runtime that is shutting down drops the task, and with it the landing, at once.
         let landing = Landing { flights: self.clone(), flight: flight.clone(), outcome, landed: None };
-        let run = run(Pilot { flights: self.clone(), flight: flight.clone() });
+        let run = run(Pilot { flights: self.clone(), flight: flight.clone(), before });
         let waiter = self.waiter(flight.clone());
         let task = tokio::spawn(async move {
             let mut landing = landing;
@@ -158,16 +173,32 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 }
 
 impl<T> Flight<T> {
-    fn new(key: Key, shard: usize, generation: Generation, result: watch::Receiver<Option<T>>) -> Self {
+    fn new(
+        key: Key,
+        shard: usize,
+        generation: Generation,
+        how: Boarding,
+        result: watch::Receiver<Option<T>>,
+    ) -> Self {
         Flight {
             key,
             shard,
             generation,
+            unsent_only: how == Boarding::Unsent,
             task: OnceLock::new(),
             result,
             waiters: AtomicUsize::new(1),
             sent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a Get that boards so may join it. To be called under the shard's lock.
+    fn takes(&self, how: Boarding, start: Start) -> bool {
+        match how {
+            Boarding::Alone => false,
+            Boarding::Shared => !self.unsent_only && self.generation >= start.purged,
+            Boarding::Unsent => self.unsent_only && !self.sent.load(Ordering::Relaxed),
         }
     }
 
@@ -182,9 +213,19 @@ impl<T> Flight<T> {
 pub(crate) struct Pilot<T> {
     flights: Arc<Flights<T>>,
     flight: Arc<Flight<T>>,
+    /// The flight that it waits for: see [`Boarding::Unsent`].
+    before: Option<watch::Receiver<Option<T>>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Pilot<T> {
+    /// Waits until the flight before it has landed, if there is one.
+    pub(crate) async fn after_the_one_before(&self) {
+        if let Some(mut before) = self.before.clone() {
+            // One that ended without a result has ended too.
+            let _ = before.wait_for(Option::is_some).await;
+        }
+    }
+
     /// From here on the flight runs to its end even if nobody waits. False if nobody waited any more: then it must end now.
     pub(crate) fn send(&self) -> bool {
         let _shard = self.flights.lock(&self.flight);

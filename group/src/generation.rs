@@ -29,6 +29,18 @@ const RECORDS: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Generation(u64);
 
+impl Generation {
+    /// As it travels to the node that coordinates a Set.
+    pub(crate) fn to_number(self) -> u64 {
+        self.0
+    }
+
+    /// As it came back.
+    pub(crate) fn from_number(number: u64) -> Self {
+        Generation(number)
+    }
+}
+
 /// What held when a load or fetch of a key started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
@@ -105,12 +117,36 @@ impl Generations {
     }
 
     /// Raises the key's generation, opens its window and runs `drop_copies`; nothing can be kept between (K1, K2).
-    pub(crate) fn purge(&self, hash: u64, now: Instant, window: Duration, drop_copies: impl FnOnce()) {
+    /// Answers the generation it is raised to.
+    pub(crate) fn purge(
+        &self,
+        hash: u64,
+        now: Instant,
+        window: Duration,
+        drop_copies: impl FnOnce(),
+    ) -> Generation {
         let mut purges = self.stripe(hash).lock();
         if !purges.raise(hash, now, after(now, window)) {
             self.overflows.fetch_add(1, Ordering::Relaxed);
         }
         drop_copies();
+        Generation(purges.count)
+    }
+
+    /// Runs `put` if the key was not purged since the purge that answered `generation`, and fences every load before it: what was Set is not
+    /// overwritten by what was loaded earlier. False if a later purge stands.
+    pub(crate) fn store(&self, hash: u64, generation: Generation, now: Instant, put: impl FnOnce()) -> bool {
+        let mut purges = self.stripe(hash).lock();
+        let record = purges.records.iter().find(|record| record.hash == hash);
+        let (last, open_until) = (purges.last(record), record.map_or(now, |record| record.open_until));
+        if last > generation.0 {
+            return false;
+        }
+        if !purges.raise(hash, now, open_until) {
+            self.overflows.fetch_add(1, Ordering::Relaxed);
+        }
+        put();
+        true
     }
 
     /// Raises every key's generation: whatever is on its way will not be kept (K5, G2). Windows stay as they are.
@@ -119,6 +155,16 @@ impl Generations {
             let mut purges = stripe.0.lock();
             purges.count += 1;
             purges.floor = purges.count;
+        }
+    }
+
+    /// Raises every key's generation and opens every window: all keys are purged (K1, K2). The copies are the caller's to drop, afterwards.
+    pub(crate) fn purge_all(&self, now: Instant, window: Duration) {
+        for stripe in &self.stripes {
+            let mut purges = stripe.0.lock();
+            purges.count += 1;
+            purges.floor = purges.count;
+            purges.open_until = purges.open_until.max(after(now, window));
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
 use crate::generation::{Generation, Generations};
+use crate::grants::Grants;
 use crate::group::load::lost;
 use crate::group::state::State;
 use crate::hot::Requests;
@@ -26,12 +27,15 @@ use crate::view::{Place, View};
 
 mod fetch;
 mod load;
+mod purge;
 mod remove;
+mod set;
 mod settings;
 mod state;
 
 pub use remove::{NodeFailure, RemoveError};
-pub use settings::Settings;
+pub use set::SetError;
+pub use settings::{QuorumLoss, Settings};
 
 pub use crate::cache::StoreKind;
 
@@ -115,6 +119,7 @@ pub struct Group {
     /// Evictions from caches that are no more.
     former_evictions: AtomicU64,
     peers: Arc<dyn Peers>,
+    grants: Arc<Grants>,
     hasher: RandomState,
 }
 
@@ -127,13 +132,24 @@ impl std::fmt::Debug for Group {
 impl Group {
     /// An empty group that reaches other nodes through `peers`. It answers from its first [`Group::adopt`] on.
     #[must_use]
-    pub fn new(settings: Settings, loader: Arc<dyn Loader>, peers: Arc<dyn Peers>) -> Arc<Self> {
-        let now = Instant::now();
+    pub fn new(
+        settings: Settings,
+        loader: Arc<dyn Loader>,
+        peers: Arc<dyn Peers>,
+        grants: Arc<Grants>,
+    ) -> Arc<Self> {
+        let now = grants.clock().now();
         let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent, settings.store));
         Arc::new(Group {
             name: settings.name.clone(),
             generations: Generations::new(now, settings.purge_timeout),
-            state: ArcSwap::from_pointee(State { settings: Arc::new(settings), loader, view: None, cache }),
+            state: ArcSwap::from_pointee(State {
+                settings: Arc::new(settings),
+                loader,
+                view: None,
+                cache,
+                grants: grants.clone(),
+            }),
             change: Mutex::new(()),
             adopted: watch::Sender::new(Version::PROVISIONAL),
             requests: Requests::new(now),
@@ -143,6 +159,7 @@ impl Group {
             counters: Counters::new(),
             former_evictions: AtomicU64::new(0),
             peers,
+            grants,
             hasher: RandomState::new(),
         })
     }
@@ -150,7 +167,7 @@ impl Group {
     /// A group of a process that is its own whole cluster: it owns every key.
     #[must_use]
     pub fn alone(settings: Settings, loader: Arc<dyn Loader>) -> Arc<Self> {
-        let group = Self::new(settings, loader, Arc::new(NoPeers));
+        let group = Self::new(settings, loader, Arc::new(NoPeers), Grants::unneeded());
         match View::alone("alone") {
             Ok(view) => group.adopt(Arc::new(view)),
             Err(faults) => unreachable!("a membership of one fixed name has no faults: {faults:?}"),
@@ -223,9 +240,13 @@ impl Group {
     fn board(self: &Arc<Self>, key: &Key, origin: Origin) -> Result<Boarded<Flown>, GetError> {
         let hash = self.hasher.hash_one(key);
         // The generation first, the view after it: see `sent`.
-        let start = self.generations.start(hash, Instant::now());
+        let now = self.grants.clock().now();
+        let start = self.generations.start(hash, now);
         let state = self.state.load_full();
         let view = state.view.clone().ok_or(GetError::NotReady)?;
+        if !state.serves(now) {
+            self.counters.add(Count::PassedThrough);
+        }
         if origin == Origin::Peer || is_mine(&view, key) {
             self.board_load(key, hash, start, &state)
         } else {
@@ -244,7 +265,8 @@ impl Group {
         let insert = || {
             // Inside the fence, so that a view or a budget that comes into force now is seen, or sees the entry.
             let present = self.state.load();
-            let stands = present.serves() && Arc::ptr_eq(&present.cache, &state.cache);
+            let stands =
+                present.serves(self.grants.clock().now()) && Arc::ptr_eq(&present.cache, &state.cache);
             if stands {
                 half.insert(key, held);
             }
@@ -257,20 +279,6 @@ impl Group {
             self.counters.add(Count::Fenced);
         }
         kept
-    }
-
-    /// Drops keys at this node and opens their windows: what a peer's purge does here (K1, K2).
-    pub fn purge(&self, keys: &[Key], window: Duration) {
-        let now = Instant::now();
-        for key in keys {
-            let hash = self.hasher.hash_one(key);
-            let drop_copies = || self.state.load().cache.remove(key.as_bytes());
-            self.generations.purge(hash, now, window, drop_copies);
-            self.loads.forget(key, hash);
-            self.fetches.forget(key, hash);
-        }
-        self.state.load().cache.settle();
-        self.counters.add_many(Count::PurgedKeys, keys.len() as u64);
     }
 
     /// What this group is.

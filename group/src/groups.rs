@@ -3,17 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use groupcache_ring::Version;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::grants::Grants;
 use crate::group::{Answer, Group, Origin, Settings};
 use crate::loader::Loader;
-use crate::peer::Peers;
+use crate::peer::{BarAck, BarRequest, BeatReply, Beaten, Peers, PurgeAck, PurgeRequest};
 use crate::view::View;
 
 /// The groups of one node.
 pub struct Groups {
     peers: Arc<dyn Peers>,
+    grants: Arc<Grants>,
+    adopted: watch::Sender<Version>,
     present: ArcSwap<Present>,
     /// Held by who changes the groups or their view.
     change: Mutex<()>,
@@ -36,10 +44,29 @@ impl std::fmt::Debug for Groups {
 }
 
 impl Groups {
-    /// No group yet; they will reach other nodes through `peers`.
+    /// No group yet; they will reach other nodes through `peers`, and serve copies while `grants` last: see [`crate::grants::beats::keep_up`].
     #[must_use]
-    pub fn new(peers: Arc<dyn Peers>) -> Self {
-        Groups { peers, present: ArcSwap::default(), change: Mutex::new(()) }
+    pub fn new(peers: Arc<dyn Peers>, grants: Arc<Grants>) -> Self {
+        let adopted = watch::Sender::new(Version::PROVISIONAL);
+        Groups { peers, grants, adopted, present: ArcSwap::default(), change: Mutex::new(()) }
+    }
+
+    /// This node's grants.
+    #[must_use]
+    pub fn grants(&self) -> &Arc<Grants> {
+        &self.grants
+    }
+
+    /// The way to the other nodes.
+    #[must_use]
+    pub fn peers(&self) -> &Arc<dyn Peers> {
+        &self.peers
+    }
+
+    /// Follows the version in force.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Version> {
+        self.adopted.subscribe()
     }
 
     /// The group of that name or alias.
@@ -71,7 +98,7 @@ impl Groups {
                 group.configure(settings, loader);
                 group.clone()
             } else {
-                let group = Group::new(settings, loader, self.peers.clone());
+                let group = Group::new(settings, loader, self.peers.clone(), self.grants.clone());
                 if let Some(view) = &present.view {
                     group.adopt(view.clone());
                 }
@@ -97,16 +124,75 @@ impl Groups {
         if former.view.as_ref().is_some_and(|present| view.version() < present.version()) {
             return;
         }
+        let version = view.version();
+        // Before the groups, so that none of them serves by the new view with grants of the former one.
+        self.grants.adopt(&view, || lapse(&former));
         for group in former.all.values() {
             group.adopt(view.clone());
         }
         let present = Present { all: former.all.clone(), known: former.known.clone(), view: Some(view) };
         self.present.store(Arc::new(present));
+        self.adopted.send_if_modified(|adopted| std::mem::replace(adopted, version) != version);
+    }
+
+    /// Enters a grant that a beat has brought; see [`Grants::granted`].
+    pub fn granted(&self, by: &str, term: u64, sent: Instant, length: Duration) {
+        self.grants.granted(by, term, sent, length, || lapse(&self.present.load()));
+    }
+
+    /// A node that is a grantor grants to itself, under the rules for others.
+    pub(crate) fn grant_oneself(&self, term: u64) {
+        let Some(view) = self.view() else { return };
+        let sent = self.grants.clock().now();
+        if self.grants.beaten(view.me(), view.version(), &view).said == Beaten::Granted {
+            self.granted(view.me(), term, sent, self.grants.bound());
+        }
+    }
+
+    /// Drops every copy if the coverage has run out (K5).
+    pub fn lapse_if_due(&self) {
+        self.grants.lapse_if_due(|| lapse(&self.present.load()));
+    }
+
+    /// As a grantor: answers a beat. Whoever calls has adopted the asker's version before, if it could (G3).
+    #[must_use]
+    pub fn beaten(&self, asker: &str, version: Version) -> BeatReply {
+        match self.view() {
+            Some(view) => self.grants.beaten(asker, version, &view),
+            None => BeatReply { version: Version::PROVISIONAL, said: Beaten::NotYet(Duration::ZERO) },
+        }
+    }
+
+    /// As a grantor: bars nodes for a Remove of another node's, or lifts its bars.
+    #[must_use]
+    pub fn bar(&self, request: &BarRequest) -> BarAck {
+        self.grants.bar(request.id, &request.nodes, request.lift, self.version())
+    }
+
+    /// Purges for a Remove of another node's. A group that is not known here holds nothing.
+    #[must_use]
+    pub fn purge(&self, request: &PurgeRequest) -> PurgeAck {
+        let group = self.get(&request.group);
+        let generation =
+            group.map_or(0, |group| group.purge(&request.what, request.window, request.source_version));
+        let barred = if request.round > 1 { self.grants.confirm(request.id) } else { Vec::new() };
+        PurgeAck { version: self.version(), barred, generation }
+    }
+
+    fn version(&self) -> Version {
+        self.view().map(|view| view.version()).unwrap_or_default()
     }
 
     /// The view in force.
     #[must_use]
     pub fn view(&self) -> Option<Arc<View>> {
         self.present.load().view.clone()
+    }
+}
+
+/// Every group drops what it holds and forgets what is on its way.
+fn lapse(present: &Present) {
+    for group in present.all.values() {
+        group.lapse();
     }
 }

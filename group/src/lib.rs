@@ -27,7 +27,7 @@
 //! assert_eq!(answer.entry.outcome, Outcome::Value("HELLO".into()));
 //!
 //! // Change the source first, then say so: every Get that starts afterwards sees it.
-//! group.remove(vec![key], in_a_second()).await?;
+//! group.remove(vec![key], None, in_a_second()).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -38,17 +38,20 @@
 //! * [`loader`] and [`peer`]: the two seams, one to the source of truth, one to the other nodes.
 //! * [`view`]: a membership as one node sees it.
 //! * `generation`: the fence between loads and purges. `flight`: one run per key, however many wait.
+//! * [`grants`]: the right to serve copies, and how it ends; [`clock`]: the clock it is reckoned by.
 //! * `cache`: main and hot, within their bytes. `hot`: what may become hot. `expiry`: until when.
 //! * [`group`]: one group; [`groups`]: all of them, by name. [`stats`]: what they did.
 //!
-//! The rules named K1 to K6, G2, G6 and R1 in the comments are those of the purge protocol: what must hold so that a removed value never comes back.
+//! The rules named K1 to K6, G1 to G6 and R1 to R5 in the comments are those of the purge protocol: what must hold so that a removed value never comes back.
 //!
 //! It knows no socket, no Kubernetes, no file, no environment and no wire format.
 
 mod cache;
+pub mod clock;
 mod expiry;
 mod flight;
 mod generation;
+pub mod grants;
 pub mod group;
 pub mod groups;
 mod hot;

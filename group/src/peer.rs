@@ -1,4 +1,4 @@
-//! The seam to the other nodes: fetch a key from its owner, purge keys everywhere.
+//! The seam to the other nodes: fetch from an owner, purge and store, look at what another holds, beat grantors and have them bar.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,18 @@ pub trait Peers: Send + Sync + 'static {
 
     /// Drops keys at `peer` and opens their windows there. It answers before `request.deadline`.
     fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>>;
+
+    /// Stores a value in `peer`'s main cache, unless the key was purged there since. It answers before `request.deadline`.
+    fn store(&self, peer: &Member, request: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>>;
+
+    /// Looks into `peer`'s main cache. It answers before `request.deadline`.
+    fn peek(&self, peer: &Member, request: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>>;
+
+    /// Asks `peer` for a grant. A peer whose view is older adopts the asker's before it answers. It answers before `request.deadline`.
+    fn beat(&self, peer: &Member, request: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>>;
+
+    /// Has `peer`, a grantor, bar nodes or lift bars. It answers before `request.deadline`.
+    fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>>;
 }
 
 /// What is asked of an owner.
@@ -58,26 +70,152 @@ pub enum FetchOutcome {
     UnknownGroup,
 }
 
+/// What a purge drops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purged {
+    /// These keys.
+    Keys(Arc<[Key]>),
+    /// Every key of the group.
+    Group,
+}
+
 /// What is to be purged.
 #[derive(Clone, Debug)]
 pub struct PurgeRequest {
     /// The group's name.
     pub group: Arc<str>,
-    /// The keys.
-    pub keys: Arc<[Key]>,
+    /// What is dropped.
+    pub what: Purged,
     /// For how long the keys' windows stay open at the receiver.
     pub window: Duration,
+    /// What is loaded with a lower version of the source than this is not kept.
+    pub source_version: Option<u64>,
+    /// Which Remove purges.
+    pub id: RemoveId,
+    /// 1 or 2: the round of the Remove. In the second, a grantor also confirms whom it bars for it.
+    pub round: u32,
     /// The version the asker has adopted.
     pub version: Version,
     /// When the asker no longer waits.
     pub deadline: Instant,
 }
 
+/// Tells one Remove from all others: random, so that nobody needs to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoveId(pub u64);
+
 /// A peer has purged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeAck {
     /// The version it has adopted.
     pub version: Version,
+    /// In round 2: whom it, as a grantor, still bars for this Remove.
+    pub barred: Vec<String>,
+    /// The generation that the purge of a single key has raised it to there; see [`StoreRequest::generation`].
+    pub generation: u64,
+}
+
+/// A value that a client Set, for the key's owner.
+#[derive(Clone, Debug)]
+pub struct StoreRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The key.
+    pub key: Key,
+    /// What is stored.
+    pub entry: Entry,
+    /// What the purge before it answered: if the key was purged since, the value is not stored.
+    pub generation: u64,
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// A peer has stored a value, or knows better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreAck {
+    /// The version it has adopted.
+    pub version: Version,
+    /// False: a Remove or Set that came later stands.
+    pub stored: bool,
+}
+
+/// A look into a peer's main cache.
+#[derive(Clone, Debug)]
+pub struct PeekRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The key.
+    pub key: Key,
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// What a peer's main cache holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peeked {
+    /// The version it has adopted.
+    pub version: Version,
+    /// The entry, if it holds one and may serve it.
+    pub entry: Option<Entry>,
+}
+
+/// Asks a grantor for the right to serve copies.
+#[derive(Clone, Copy, Debug)]
+pub struct BeatRequest {
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// A grantor's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeatReply {
+    /// The version it has adopted.
+    pub version: Version,
+    /// What it says.
+    pub said: Beaten,
+}
+
+/// What a grantor says to a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beaten {
+    /// Granted, for one staleness bound from the *sending* of the beat.
+    Granted,
+    /// A Remove that could not reach the asker bars it.
+    Barred,
+    /// The asker's view is older than the grantor's: adopt the newer one first.
+    Behind,
+    /// The grantor grants nothing yet: it has started too short a time ago, or could not adopt the asker's newer view.
+    NotYet(Duration),
+}
+
+/// Bars nodes for a Remove, or lifts its bars.
+#[derive(Clone, Debug)]
+pub struct BarRequest {
+    /// Which Remove bars.
+    pub id: RemoveId,
+    /// The nodes' names.
+    pub nodes: Arc<[String]>,
+    /// True: the bars of this Remove on these nodes are lifted.
+    pub lift: bool,
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// A grantor has barred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BarAck {
+    /// The version it has adopted.
+    pub version: Version,
+    /// For how long the last grant that it gave to one of the nodes may still run.
+    pub remaining: Duration,
 }
 
 /// Why a peer gave no answer. One variant per reaction.
@@ -111,6 +249,22 @@ impl Peers for NoPeers {
     }
 
     fn purge(&self, peer: &Member, _: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn store(&self, peer: &Member, _: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn peek(&self, peer: &Member, _: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn beat(&self, peer: &Member, _: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn bar(&self, peer: &Member, _: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
         Self::unreachable(peer)
     }
 }

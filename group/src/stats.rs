@@ -58,6 +58,18 @@ pub struct Stats {
     pub purged_keys: u64,
     /// Purges that found too many windows open and opened one for a thousandth of all keys.
     pub window_overflows: u64,
+    /// Times that everything was dropped because this node held no grants any more.
+    pub lapses: u64,
+    /// Gets that found this node without grants: it loaded or fetched what it might have held.
+    pub passed_through: u64,
+    /// Flushes that purged every key here, whoever coordinated.
+    pub flushes: u64,
+    /// Sets that this node coordinated and that hold.
+    pub sets: u64,
+    /// Sets that this node coordinated and that failed.
+    pub sets_failed: u64,
+    /// Removes and Sets that held although a node could not be reached: it was barred, and its grants ran out.
+    pub removes_barred: u64,
     /// Entries that left a cache to make room.
     pub evictions: u64,
 }
@@ -114,9 +126,15 @@ pub(crate) enum Count {
     Removes,
     RemovesPartial,
     PurgedKeys,
+    Lapses,
+    PassedThrough,
+    Flushes,
+    Sets,
+    SetsFailed,
+    RemovesBarred,
 }
 
-const COUNTS: usize = Count::PurgedKeys as usize + 1;
+const COUNTS: usize = Count::RemovesBarred as usize + 1;
 
 /// Sets of counters: threads beyond so many share them.
 const MOST_SHARDS: usize = 64;
@@ -190,6 +208,12 @@ impl Counters {
             removes: sum(Count::Removes),
             removes_partial: sum(Count::RemovesPartial),
             purged_keys: sum(Count::PurgedKeys),
+            lapses: sum(Count::Lapses),
+            passed_through: sum(Count::PassedThrough),
+            flushes: sum(Count::Flushes),
+            sets: sum(Count::Sets),
+            sets_failed: sum(Count::SetsFailed),
+            removes_barred: sum(Count::RemovesBarred),
             ..Stats::default()
         }
     }

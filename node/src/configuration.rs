@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use groupcache_group::group::{Settings, StoreKind};
+use groupcache_group::grants::DEFAULT_BOUND;
+use groupcache_group::group::{self, Settings, StoreKind};
 use groupcache_proto::cluster::{self, AbandonedLoads, GroupMode, QuorumLoss, loader::Kind};
 use thiserror::Error;
 
@@ -44,6 +45,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Checked {
     /// Each group with its loader.
     pub groups: Vec<(Settings, LoaderSettings)>,
+    /// For how long a grant lasts.
+    pub staleness_bound: Duration,
 }
 
 /// One loader as one group uses it.
@@ -113,11 +116,16 @@ pub fn check(wire: &cluster::Configuration, group_bytes: u64) -> Result<Checked,
     check_names(&wire.groups, &mut faults);
     let purge_timeout = millis(wire.purge_timeout_ms).unwrap_or(DEFAULT_PURGE_TIMEOUT);
     check_time(&mut faults, "configuration", "purgeTimeout", purge_timeout);
-    check_time(
-        &mut faults,
+    let staleness_bound = millis(wire.staleness_bound_ms).unwrap_or(DEFAULT_BOUND);
+    check_time(&mut faults, "configuration", "stalenessBound", staleness_bound);
+    faults.unless(
+        staleness_bound >= purge_timeout,
         "configuration",
-        "stalenessBound",
-        Duration::from_millis(wire.staleness_bound_ms),
+        format!(
+            "stalenessBound is {} ms and purgeTimeout {} ms: with a bound below it Removes would not hold; raise the one or lower the other",
+            staleness_bound.as_millis(),
+            purge_timeout.as_millis()
+        ),
     );
 
     let sum = wire.groups.iter().fold(0u64, |sum, group| sum.saturating_add(group.max_bytes));
@@ -146,7 +154,7 @@ pub fn check(wire: &cluster::Configuration, group_bytes: u64) -> Result<Checked,
             Some(None) => {}
         }
     }
-    if faults.0.is_empty() { Ok(Checked { groups }) } else { Err(faults.0) }
+    if faults.0.is_empty() { Ok(Checked { groups, staleness_bound }) } else { Err(faults.0) }
 }
 
 fn check_names(groups: &[cluster::Group], faults: &mut Faults) {
@@ -203,10 +211,7 @@ fn check_group(group: &cluster::Group, place: &str, faults: &mut Faults) {
         (group.stale_if_error_ms > 0, "staleIfError"),
         (group.source_lag_ms > 0, "sourceLag"),
         (!matches!(mode, Ok(GroupMode::Unspecified | GroupMode::Owned)), "a mode other than Owned"),
-        (
-            !matches!(loss, Ok(QuorumLoss::Unspecified | QuorumLoss::PassThrough)),
-            "an onQuorumLoss other than PassThrough",
-        ),
+        (loss.is_err(), "an onQuorumLoss other than PassThrough and ServeStale"),
         (
             !matches!(abandoned, Ok(AbandonedLoads::Unspecified | AbandonedLoads::Finish)),
             "an abandonedLoads other than Finish",
@@ -300,6 +305,10 @@ fn settings(group: &cluster::Group, loader: &LoaderSettings, purge_timeout: Dura
         // The wait for a place comes before the load itself.
         load_timeout: loader.timeout + loader.queue_timeout,
         purge_timeout,
+        on_quorum_loss: match QuorumLoss::try_from(group.on_quorum_loss) {
+            Ok(QuorumLoss::ServeStale) => group::QuorumLoss::ServeStale,
+            _ => group::QuorumLoss::PassThrough,
+        },
     }
 }
 

@@ -6,12 +6,14 @@
 //! * [`membership`]: the rule by which a snapshot is adopted, and where it is kept.
 //! * [`loader`]: the services that know the truth.
 //! * [`args`], [`config`], [`configuration`], [`memory`], [`metrics`]: what the node is told, and what it tells.
+//! * [`mod@clock`]: what time it is, by a clock that goes on while the machine sleeps.
 //! * [`control`]: memberships as the cluster port sees them, and catching up with a peer that knows a newer one.
 //!
 //! It knows no Kubernetes: who is in the ring is pushed to it.
 
 pub mod args;
 pub mod causes;
+pub mod clock;
 pub mod config;
 pub mod configuration;
 pub mod control;

@@ -139,7 +139,11 @@ impl Membership {
             let before = self.in_force();
             match self.judge(before.as_deref(), &signed) {
                 Ok((content, membership, checked)) => {
-                    let view = Arc::new(View::new(Arc::clone(&self.me.name), Arc::new(membership)));
+                    let view = Arc::new(View::of_pod(
+                        Arc::clone(&self.me.name),
+                        &self.me.pod_uid,
+                        Arc::new(membership),
+                    ));
                     (self.install)(checked, Arc::clone(&view));
                     let now = InForce { signed, view, content: Arc::new(content) };
                     self.in_force.send_replace(Some(Arc::new(now)));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use groupcache_group::grants::{Grants, beats};
 use groupcache_group::groups::Groups;
+use groupcache_group::peer::Peers;
 use groupcache_process::admin::Admin;
 use groupcache_process::build_info;
 use groupcache_process::process_metrics::ProcessMetrics;
@@ -20,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::Config;
 use crate::control::NodeControl;
 use crate::loader::Loaders;
@@ -123,6 +126,7 @@ impl Node {
         background.spawn(async move { control.catch_up_with(heard).await });
         let control = Arc::clone(&parts.control);
         background.spawn(async move { control.introduce().await });
+        background.spawn(beats::keep_up(Arc::clone(&parts.groups)));
         first_snapshot(&config, &parts.membership, &mut background)?;
 
         tracing::info!(data = %addresses.0, cluster = %addresses.1, admin = %addresses.2, "serving");
@@ -204,7 +208,8 @@ fn build(config: &Config, cluster: SocketAddr) -> Parts {
         heard_by.clone(),
         metrics.peers.clone(),
     ));
-    let groups = Arc::new(Groups::new(Arc::clone(&peers) as Arc<dyn groupcache_group::peer::Peers>));
+    let grants = Grants::new(clock::boot_time());
+    let groups = Arc::new(Groups::new(Arc::clone(&peers) as Arc<dyn Peers>, grants));
     // Half for each way, so that clients that read slowly hold up no load.
     let in_flight = InFlightBytes::new(config.memory.in_flight / 2);
     let outgoing = Outgoing::new(config.memory.in_flight / 2);
@@ -225,6 +230,7 @@ fn install(groups: Arc<Groups>, loaders: Arc<Loaders>, peers: Arc<TonicPeers>) -
             .map(|(group, loader)| (Arc::clone(&group.name), group.max_value_bytes, loader.clone()))
             .collect();
         let made = loaders.make(&wanted);
+        groups.grants().set_bound(checked.staleness_bound);
         groups.configure(checked.groups.into_iter().map(|(group, _)| group).zip(made).collect());
         peers.members(view.snapshot().members());
         groups.adopt(view);

@@ -36,7 +36,7 @@ fn freed(half: &Half, done: impl Fn() -> bool) {
     for _ in 0..10_000 {
         half.store.tidy();
         // Reading is what moves the store's own reclaiming on.
-        let _ = half.get(b"nobody");
+        let _ = half.get(b"nobody", Instant::now);
         if done() {
             return;
         }
@@ -85,7 +85,7 @@ fn a_kept_value_pins_no_larger_buffer() {
         let value = message.slice(10..20);
         let entry = Entry { outcome: Outcome::Value(value.clone()), ..entry(0) };
         keep(&half, &key("a"), &entry);
-        let Outcome::Value(kept) = half.get(b"a").unwrap().outcome else { panic!("a value") };
+        let Outcome::Value(kept) = half.get(b"a", Instant::now).unwrap().outcome else { panic!("a value") };
         assert_eq!(kept, value);
         assert_ne!(kept.as_ptr(), value.as_ptr());
     }
@@ -100,7 +100,7 @@ fn what_leaves_to_make_room_is_an_eviction() {
         assert!(half.bytes() > MIB * 7 / 8, "and no more leave than must: {} bytes stay", half.bytes());
         assert!(keep(&half, &key("new"), &entry(1_000)));
         half.store.tidy();
-        assert!(half.get(b"new").is_some(), "the newest is not refused");
+        assert!(half.get(b"new", Instant::now).is_some(), "the newest is not refused");
     }
 }
 
@@ -142,7 +142,7 @@ fn keys_that_come_and_go_do_not_stall_eviction() {
         }
         freed(&half, || half.bytes() <= 4 * MIB);
         assert!(half.evictions() > 10_000, "{} evictions", half.evictions());
-        assert!(keep(&half, &key("new"), &entry(500)) && half.get(b"new").is_some());
+        assert!(keep(&half, &key("new"), &entry(500)) && half.get(b"new", Instant::now).is_some());
     }
 }
 

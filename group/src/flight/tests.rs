@@ -30,7 +30,7 @@ impl Airport {
     where
         F: Future<Output = u32> + Send + 'static,
     {
-        self.flights.board(&self.key, HASH, self.start(), true, run)
+        self.flights.board(&self.key, HASH, self.start(), Boarding::Shared, run)
     }
 
     /// Boards a flight that must be in the air already.
@@ -187,7 +187,10 @@ async fn a_forgotten_flight_is_not_joined_and_its_end_leaves_its_successor_alone
 async fn one_that_flies_alone_neither_joins_nor_is_joined() {
     let airport = Airport::new(3);
     let solo = |n: u32| {
-        airport.flights.board(&airport.key, HASH, airport.start(), false, move |_| async move { n }).unwrap()
+        airport
+            .flights
+            .board(&airport.key, HASH, airport.start(), Boarding::Alone, move |_| async move { n })
+            .unwrap()
     };
     let shared = airport.board(|_| async { 1 }).unwrap();
     let (a, b) = (solo(2), solo(3));

@@ -7,7 +7,7 @@ use groupcache_ring::Member;
 use tokio::time::{Instant, timeout_at};
 
 use crate::expiry::after;
-use crate::flight::{Boarded, Lost};
+use crate::flight::{Boarded, Boarding, Lost};
 use crate::generation::Start;
 use crate::group::load::lost;
 use crate::group::state::State;
@@ -48,14 +48,15 @@ impl Group {
     ) -> Result<Boarded<Flown>, GetError> {
         let now = Instant::now();
         self.requests.note(hash, now);
-        let serves = state.serves();
+        let serves = state.serves(self.grants.clock().now());
         let joinable = serves && !start.in_window;
         let deadline = after(now, state.settings.load_timeout.saturating_add(FETCH_MARGIN));
         let max_value_bytes = state.settings.max_value_bytes;
         let fetch = Fetch { key: key.clone(), hash, start, view, serves, max_value_bytes, deadline };
         let group = self.clone();
         let run = |_| async move { group.fetch(fetch).await };
-        self.fetches.board(key, hash, start, joinable, run).map_err(|_| self.shed("fetches"))
+        let how = if joinable { Boarding::Shared } else { Boarding::Alone };
+        self.fetches.board(key, hash, start, how, run).map_err(|_| self.shed("fetches"))
     }
 
     async fn fetch(self: Arc<Self>, fetch: Fetch) -> Flown {

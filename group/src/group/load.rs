@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::expiry::{NON_OWNER_TTL, after, expires};
-use crate::flight::Boarded;
+use crate::flight::{Boarded, Boarding};
 use crate::generation::Start;
 use crate::group::state::State;
 use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Pilot, Source, is_mine};
@@ -43,7 +43,9 @@ impl Group {
             let (group, key) = (self.clone(), key.clone());
             async move { group.load(key, hash, pilot).await }
         };
-        self.loads.board(key, hash, start, state.serves(), run).map_err(|_| self.shed("loads"))
+        // Who may not serve copies still calls the loader once at a time: whoever joins a load that has not been sent gets an answer from after its call.
+        let how = if state.serves(self.grants.clock().now()) { Boarding::Shared } else { Boarding::Unsent };
+        self.loads.board(key, hash, start, how, run).map_err(|_| self.shed("loads"))
     }
 
     async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot) -> Flown {
@@ -78,6 +80,7 @@ impl Group {
         pilot: &Pilot,
         timeout: Duration,
     ) -> Result<(Sent, Loaded), LoadError> {
+        pilot.after_the_one_before().await;
         let deadline = after(Instant::now(), timeout);
         let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
         let late = |_| failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()));
@@ -99,10 +102,15 @@ impl Group {
     /// Notes what holds as a load is sent: the generation first and the view after it, so that a view which forbids keeping and was adopted
     /// in between is either seen here or has raised the generation already (K1, K3).
     fn sent(&self, key: &Key, hash: u64) -> Sent {
-        let at = Instant::now();
+        let at = self.grants.clock().now();
         let start = self.generations.start(hash, at);
         let state = self.state.load();
-        Sent { start, at, serves: state.serves(), mine: state.view().is_some_and(|view| is_mine(view, key)) }
+        Sent {
+            start,
+            at,
+            serves: state.serves(at),
+            mine: state.view().is_some_and(|view| is_mine(view, key)),
+        }
     }
 
     /// Makes an entry of what was loaded, and keeps it in main if it may be kept.

@@ -1,30 +1,34 @@
-//! Remove: purges keys at every node, this one first, and says which nodes did not acknowledge.
+//! Remove: purges keys at every node, and succeeds only when no node can serve what it held before (R1 to R5).
+//!
+//! All members acknowledge within one window: one round trip. Otherwise the unreached are barred, their grants are waited out, and everyone else is
+//! purged once more. `removal` is one Remove on its way, `round` one round of purges, `bars` what lies between the two.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::join_all;
-use groupcache_ring::{Member, Version};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use crate::expiry::after;
 use crate::group::Group;
-use crate::peer::{PeerError, PurgeRequest};
+use crate::group::remove::removal::{Removal, Stop};
+use crate::peer::Purged;
 use crate::stats::Count;
 use crate::value::Key;
 use crate::view::View;
 
-/// Removes coordinated at a time; who comes next waits for a place until its deadline.
+mod bars;
+pub(super) mod removal;
+mod round;
+
+/// Removes, Sets and Flushes coordinated at a time; who comes next waits for a place until its deadline.
 pub(super) const MOST_REMOVES: usize = 1024;
 
 /// Why a Remove failed. What it purged stays purged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RemoveError {
-    /// The node knows no membership yet.
+    /// The node knows no membership yet, or none that it is in.
     #[error("this node has not been told its membership yet; try another node")]
     NotReady,
-    /// Some nodes did not acknowledge; each is named with the reason.
+    /// Some nodes could not be reached and may still serve copies; each is named with the reason.
     #[error("not every node acknowledged: {}", .0.iter().map(|f| format!("{}: {}", f.node, f.reason)).collect::<Vec<_>>().join("; "))]
     Partial(Vec<NodeFailure>),
 }
@@ -38,68 +42,67 @@ pub struct NodeFailure {
     pub reason: String,
 }
 
-/// One Remove on its way.
-struct Removal {
-    group: Arc<Group>,
-    keys: Arc<[Key]>,
-    /// When the first window may close: later acknowledgements do not count.
-    until: Instant,
-    /// The nodes that were told.
-    told: BTreeSet<String>,
-    failures: Vec<NodeFailure>,
-    /// The newest version a node acknowledged with, and that node.
-    newest: Option<(Version, String)>,
-}
-
 impl Group {
-    /// Purges keys from every node and answers by `deadline`.
+    /// Purges keys from every node and answers by `deadline`. What is loaded with a lower version of the source than `source_version` is not kept.
     ///
     /// It runs on if the caller goes away, and is never merged with another Remove: the source may have changed between the two.
     ///
     /// # Errors
-    /// See [`RemoveError`]: it names every node that did not acknowledge.
-    pub async fn remove(self: &Arc<Self>, keys: Vec<Key>, deadline: Instant) -> Result<(), RemoveError> {
-        let Ok(Ok(place)) = timeout_at(deadline, self.removes.clone().acquire_owned()).await else {
-            let reason = format!("{MOST_REMOVES} Removes are on their way here; try again later");
-            return Err(RemoveError::Partial(vec![NodeFailure { node: self.me(), reason }]));
-        };
-        let group = self.clone();
-        let task = tokio::spawn(async move {
-            let result = group.remove_everywhere(keys, deadline).await;
-            match result {
-                Ok(()) => group.counters.add(Count::Removes),
-                Err(RemoveError::Partial(_)) => group.counters.add(Count::RemovesPartial),
-                Err(RemoveError::NotReady) => {}
-            }
-            drop(place);
-            result
-        });
-        task.await.unwrap_or_else(|_| {
-            let reason = "the Remove broke off inside this node; try again".to_owned();
-            Err(RemoveError::Partial(vec![NodeFailure { node: self.me(), reason }]))
-        })
-    }
-
-    /// Round 1 of the protocol (R1): all members, at once, within one window.
-    async fn remove_everywhere(
+    /// See [`RemoveError`]: it names every node that may still serve a copy.
+    pub async fn remove(
         self: &Arc<Self>,
         keys: Vec<Key>,
+        source_version: Option<u64>,
         deadline: Instant,
     ) -> Result<(), RemoveError> {
+        let what = Purged::Keys(keys.into());
+        let result =
+            self.coordinate(move |group, view| Removal::new(group, view, what, source_version, deadline));
+        self.count(result.await.map(drop))
+    }
+
+    /// Purges every key from every node, as [`Group::remove`] does with some.
+    ///
+    /// # Errors
+    /// See [`RemoveError`].
+    pub async fn flush(self: &Arc<Self>, deadline: Instant) -> Result<(), RemoveError> {
+        let result =
+            self.coordinate(move |group, view| Removal::new(group, view, Purged::Group, None, deadline));
+        self.count(result.await.map(drop))
+    }
+
+    fn count(&self, result: Result<(), RemoveError>) -> Result<(), RemoveError> {
+        match &result {
+            Ok(()) => self.counters.add(Count::Removes),
+            Err(RemoveError::Partial(_)) => self.counters.add(Count::RemovesPartial),
+            Err(RemoveError::NotReady) => {}
+        }
+        result
+    }
+
+    /// Runs a Remove in a task of its own, so that it ends as it should if the caller goes away. Answers the Remove as it was when it had succeeded.
+    pub(super) async fn coordinate(
+        self: &Arc<Self>,
+        removal: impl FnOnce(Arc<Group>, Arc<View>) -> Removal,
+    ) -> Result<Removal, RemoveError> {
         // The coordinator is a member: one that is not does not know who is.
         let view = self.view().filter(|view| view.my_state().is_some()).ok_or(RemoveError::NotReady)?;
-        let window = self.settings().purge_timeout;
-        let mut removal = Removal {
-            group: self.clone(),
-            keys: keys.into(),
-            until: deadline.min(after(Instant::now(), window)),
-            told: BTreeSet::new(),
-            failures: Vec::new(),
-            newest: None,
-        };
-        self.purge(&removal.keys, window);
-        removal.tell_members_of(view).await;
-        if removal.failures.is_empty() { Ok(()) } else { Err(RemoveError::Partial(removal.failures)) }
+        let mut removal = removal(self.clone(), view);
+        let places = self.removes.clone();
+        let task = tokio::spawn(async move {
+            let Ok(Ok(_place)) = timeout_at(removal.deadline, places.acquire_owned()).await else {
+                let reason = format!("{MOST_REMOVES} Removes are on their way here; try again later");
+                return Err(vec![NodeFailure { node: removal.me().to_owned(), reason }]);
+            };
+            let result = removal.run().await;
+            removal.lift_all();
+            result.map(|()| removal)
+        });
+        let result = task.await.unwrap_or_else(|_| {
+            let reason = "the Remove broke off inside this node; try again".to_owned();
+            Err(vec![NodeFailure { node: self.me(), reason }])
+        });
+        result.map_err(RemoveError::Partial)
     }
 
     fn me(&self) -> String {
@@ -108,60 +111,47 @@ impl Group {
 }
 
 impl Removal {
-    /// Tells every member, then those of any newer view that one of them, or this node, knows by then (R1).
-    async fn tell_members_of(&mut self, mut view: Arc<View>) {
-        let mut adopted = self.group.adopted.subscribe();
+    /// The whole Remove. One whose second round fails begins anew while there is time: a Remove that starts later promises no less.
+    async fn run(&mut self) -> Result<(), Vec<NodeFailure>> {
         loop {
-            self.tell(&view).await;
-            if let Some((version, node)) = self.newest.clone() {
-                let caught_up = adopted.wait_for(|mine| *mine >= version);
-                if !matches!(timeout_at(self.until, caught_up).await, Ok(Ok(_))) {
-                    let mine = view.version();
-                    let reason = format!("has membership {version} and this node only {mine}; try again");
-                    self.failures.push(NodeFailure { node, reason });
-                    return;
-                }
-            }
-            match self.group.view() {
-                Some(newer) if newer.version() > view.version() => view = newer,
-                _ => return,
+            match self.attempt().await {
+                Ok(()) => return Ok(()),
+                Err(Stop::Again(_)) if Instant::now() + self.window < self.deadline => {}
+                Err(Stop::Again(failures) | Stop::Failed(failures)) => return Err(failures),
             }
         }
     }
 
-    /// Tells the members of a view that were not told yet, all at once.
-    async fn tell(&mut self, view: &View) {
-        let untold: Vec<&Member> = view.others().filter(|member| !self.told.contains(&member.name)).collect();
-        let request = PurgeRequest {
-            group: self.group.name.clone(),
-            keys: self.keys.clone(),
-            window: self.group.settings().purge_timeout,
-            version: view.version(),
-            deadline: self.until,
-        };
-        let until = self.until;
-        let acks = join_all(untold.iter().map(|member| {
-            let purge = self.group.peers.purge(member, request.clone());
-            async move {
-                let ack = timeout_at(until, purge).await.unwrap_or(Err(PeerError::DeadlineExceeded));
-                // A task that was kept from running finds the answer and the deadline at once, and is handed the answer. It came when the
-                // first window had closed: what was fetched in between may have been kept (K2), so it is no acknowledgement.
-                if Instant::now() <= until { ack } else { Err(PeerError::DeadlineExceeded) }
+    /// R1: all have acknowledged. R2: or the rest is barred and its grants have run out. R3: and then everyone else is purged once more.
+    async fn attempt(&mut self) -> Result<(), Stop> {
+        self.begin();
+        let first = self.round(1, &[].into()).await;
+        if first.all_in_time() {
+            return Ok(());
+        }
+        self.check_time(&first)?;
+        let mut unreached = first.missing();
+        let mut why = first.reasons;
+        loop {
+            let binding = self.binding();
+            self.bar(&unreached, &why).await?;
+            let second = self.round(2, &unreached).await;
+            // R4: an acknowledgement of the second round frees a barred node.
+            let back: Vec<String> = unreached.intersection(&second.acknowledged).cloned().collect();
+            unreached.retain(|node| !second.acknowledged.contains(node));
+            self.lift(&back);
+            if !second.all_in_time() {
+                return Err(Stop::Again(second.failures(&why)));
             }
-        }))
-        .await;
-        for (member, ack) in untold.iter().zip(acks) {
-            self.told.insert(member.name.clone());
-            match ack {
-                Ok(ack) if self.newest.as_ref().is_none_or(|(version, _)| ack.version > *version) => {
-                    self.newest = Some((ack.version, member.name.clone()));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let failure = NodeFailure { node: member.name.clone(), reason: error.to_string() };
-                    self.failures.push(failure);
-                }
+            if self.blocked(&unreached, |grantor| second.confirms(grantor, &unreached)) {
+                self.group.counters.add(Count::RemovesBarred);
+                return Ok(());
             }
+            // A grantor lost its bar, or newer memberships bind others: once more from the bars.
+            if self.binding() == binding {
+                return Err(Stop::Again(second.failures(&why)));
+            }
+            why.extend(second.reasons);
         }
     }
 }

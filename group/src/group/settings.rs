@@ -30,6 +30,18 @@ pub struct Settings {
     pub load_timeout: Duration,
     /// For how long a purge keeps a key's window open, and how long it may take.
     pub purge_timeout: Duration,
+    /// What happens at a node that holds no grants.
+    pub on_quorum_loss: QuorumLoss,
+}
+
+/// What a node does with its copies while it cannot know whether a Remove has passed it by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QuorumLoss {
+    /// Every Get is loaded and nothing is kept: a Remove holds.
+    #[default]
+    PassThrough,
+    /// It goes on serving what it holds: a Remove does not hold there while it is cut off, nor does its bound.
+    ServeStale,
 }
 
 impl Settings {
@@ -49,6 +61,7 @@ impl Settings {
             max_value_bytes: 1024 * 1024,
             load_timeout: Duration::from_secs(5),
             purge_timeout: Duration::from_secs(1),
+            on_quorum_loss: QuorumLoss::default(),
         }
     }
 }

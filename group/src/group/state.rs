@@ -5,18 +5,26 @@ use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
 
+use tokio::time::Instant;
+
 use crate::cache::{Cache, Half};
+use crate::generation::Generations;
+use crate::grants::Grants;
+use crate::group::settings::QuorumLoss;
 use crate::group::{Group, Origin, Settings, Source};
 use crate::loader::Loader;
+use crate::stats::Count;
 use crate::value::Entry;
 use crate::view::View;
 
 /// What may change while the group serves, swapped as a whole: a hit reads it once.
+#[derive(Clone)]
 pub(super) struct State {
     pub(super) settings: Arc<Settings>,
     pub(super) loader: Arc<dyn Loader>,
     pub(super) view: Option<Arc<View>>,
     pub(super) cache: Arc<Cache>,
+    pub(super) grants: Arc<Grants>,
 }
 
 impl State {
@@ -24,19 +32,27 @@ impl State {
         self.view.as_deref()
     }
 
-    /// True if this node may keep and answer copies (K3, G6).
-    pub(super) fn serves(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.may_keep())
+    /// True if this node may keep and answer copies at `now` (G1, K3, G6).
+    pub(super) fn serves(&self, now: Instant) -> bool {
+        let granted = self.grants.serves(now) || self.settings.on_quorum_loss == QuorumLoss::ServeStale;
+        granted && self.view.as_ref().is_some_and(|view| view.may_keep())
     }
 
     /// The key's entry if it may be used: main first, and hot only for clients (K6).
     #[inline]
     pub(super) fn look(&self, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
-        if let Some(entry) = self.cache.main.get(key) {
+        let clock = self.grants.clock();
+        // A process that is its own whole cluster reads the clock only for what can expire.
+        let read = if self.grants.are_unneeded() { None } else { Some(clock.now()) };
+        if read.is_some_and(|now| !self.serves(now)) {
+            return None;
+        }
+        let now = || read.unwrap_or_else(|| clock.now());
+        if let Some(entry) = self.cache.main.get(key, now) {
             return Some((entry, Source::Main));
         }
         let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
-        hot.get(key).map(|entry| (entry, Source::Hot))
+        hot.get(key, now).map(|entry| (entry, Source::Hot))
     }
 }
 
@@ -50,17 +66,36 @@ impl Group {
         if state.view().is_some_and(|present| view.version() < present.version()) {
             return;
         }
-        let version = view.version();
-        let lapse = !view.may_keep();
-        let cache = if lapse { self.empty_cache(&state, &state.settings) } else { state.cache.clone() };
-        let (settings, loader) = (state.settings.clone(), state.loader.clone());
-        self.replace(state, State { settings, loader, view: Some(view), cache });
+        let (version, lapse) = (view.version(), !view.may_keep());
+        let cache = state.cache.clone();
+        self.replace(state, |state| State { view: Some(view), cache, ..state });
         if lapse {
-            self.generations.raise_all();
-            self.loads.forget_all();
-            self.fetches.forget_all();
+            self.drop_everything(|generations| generations.raise_all());
         }
         self.adopted.send_replace(version);
+    }
+
+    /// Drops every copy, and keeps nothing of what is on its way (K5). A group that serves stale copies while it is cut off keeps them.
+    pub(crate) fn lapse(&self) {
+        let _change = self.change.lock();
+        let state = self.state.load();
+        let stays = state.settings.on_quorum_loss == QuorumLoss::ServeStale
+            && state.view().is_some_and(View::may_keep);
+        drop(state);
+        if !stays {
+            self.drop_everything(|generations| generations.raise_all());
+            self.counters.add(Count::Lapses);
+        }
+    }
+
+    /// Raises all generations first: then nothing older can be kept, and what is kept after the caches are swapped is newer. Who calls holds `change`.
+    pub(super) fn drop_everything(&self, raise: impl FnOnce(&Generations)) {
+        raise(&self.generations);
+        let state = self.state.load_full();
+        let cache = self.empty_cache(&state, &state.settings);
+        self.replace(state, |state| State { cache, ..state });
+        self.loads.forget_all();
+        self.fetches.forget_all();
     }
 
     /// Changes settings and loader while it serves; the name stays. The next Get and the next load see them.
@@ -74,12 +109,12 @@ impl Group {
         let same = budget(&settings) == budget(&state.settings);
         let cache = if same { state.cache.clone() } else { self.empty_cache(&state, &settings) };
         let settings = Arc::new(Settings { name: self.name.clone(), ..settings });
-        let view = state.view.clone();
-        self.replace(state, State { settings, loader, view, cache });
+        self.replace(state, |state| State { settings, loader, cache, ..state });
     }
 
     /// Puts a state in force. To free a full cache takes long: where there is a runtime, a thread that may block does it.
-    fn replace(&self, former: Arc<State>, new: State) {
+    fn replace(&self, former: Arc<State>, change: impl FnOnce(State) -> State) {
+        let new = change(State::clone(&former));
         let emptied = !Arc::ptr_eq(&former.cache, &new.cache);
         self.state.store(Arc::new(new));
         if emptied && let Ok(runtime) = Handle::try_current() {

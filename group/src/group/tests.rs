@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::generation::Start;
 use crate::loader::{FnLoader, Loaded};
-use crate::peer::{FetchRequest, Fetched, PeerError, PurgeAck, PurgeRequest};
+use crate::peer::{
+    BarAck, BarRequest, BeatReply, BeatRequest, FetchRequest, Fetched, PeekRequest, Peeked, PeerError,
+    PurgeAck, PurgeRequest, Purged, StoreAck, StoreRequest,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -71,6 +74,10 @@ impl Pair {
         Pair { group, held, on_their_way, values: 0, views: 0, now: Instant::now() }
     }
 
+    fn purge(&self, keys: Vec<Key>) {
+        self.group.purge(&Purged::Keys(keys.into()), Duration::from_millis(100), None);
+    }
+
     fn hash(&self, n: u8) -> u64 {
         self.group.hasher.hash_one(key(n))
     }
@@ -84,13 +91,13 @@ impl Pair {
             }
             Step::Lands(at) => self.lands(at),
             Step::Purges(n) => {
-                self.group.purge(&[key(n)], Duration::from_millis(100));
+                self.purge(vec![key(n)]);
                 self.held.remove(&n);
                 self.on_their_way.iter_mut().filter(|one| one.key == n).for_each(|one| one.overtaken = true);
             }
             Step::PurgesMany => {
                 let others: Vec<_> = (0..200u8).map(|n| Key::new(vec![n, 0], 8).unwrap()).collect();
-                self.group.purge(&others, Duration::from_millis(100));
+                self.purge(others);
             }
             Step::Lapses => {
                 self.views += 2;
@@ -160,13 +167,29 @@ impl Peers for Silent {
     fn purge(&self, _: &Member, _: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
         Box::pin(std::future::pending())
     }
+
+    fn store(&self, _: &Member, _: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn peek(&self, _: &Member, _: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn beat(&self, _: &Member, _: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn bar(&self, _: &Member, _: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A slow source and budgets that change would otherwise hold one cache after the other at the same time.
 #[tokio::test(start_paused = true)]
 async fn what_is_on_its_way_does_not_keep_a_former_cache_alive() {
     let loader = Arc::new(FnLoader::new("slow", |_| std::future::pending()));
-    let group = Group::new(Settings::new("g", 8 << 20), loader.clone(), Arc::new(Silent));
+    let group = Group::new(Settings::new("g", 8 << 20), loader.clone(), Arc::new(Silent), Grants::unneeded());
     let version = Version::new(1, 1);
     let members = vec![Member::active("a", "h:1"), Member::active("b", "h:2")];
     let snapshot = groupcache_ring::Snapshot::new("u", version, version, Vec::new(), members).unwrap();
@@ -197,11 +220,11 @@ async fn a_time_beyond_the_clock_is_no_limit() {
     let loader = Arc::new(FnLoader::new("any", |_| async { Ok(Loaded::value("v")) }));
     let end = Duration::MAX;
     let settings = Settings { load_timeout: end, purge_timeout: end, ..Settings::new("g", 8 << 20) };
-    let group = Group::new(settings, loader, Arc::new(NoPeers));
+    let group = Group::new(settings, loader, Arc::new(NoPeers), Grants::unneeded());
     group.adopt(view(1, "alone"));
     let soon = Instant::now() + Duration::from_secs(1);
     assert!(group.get(key(0), Origin::Client, soon).await.is_ok());
-    assert_eq!(group.remove(vec![key(0)], soon).await, Ok(()));
+    assert_eq!(group.remove(vec![key(0)], None, soon).await, Ok(()));
     // As no member, everything is fetched.
     group.adopt(view(2, "stranger"));
     assert!(group.get(key(0), Origin::Client, soon).await.is_ok());

@@ -198,7 +198,10 @@ async fn a_fetch_that_nobody_waits_for_any_more_is_stopped() {
 #[tokio::test(start_paused = true)]
 async fn before_its_first_view_a_node_says_that_it_is_not_ready() {
     let cluster = Cluster::just_born(1, &settings());
-    let groups = groupcache_group::groups::Groups::new(std::sync::Arc::new(groupcache_group::peer::NoPeers));
+    let groups = groupcache_group::groups::Groups::new(
+        std::sync::Arc::new(groupcache_group::peer::NoPeers),
+        groupcache_group::grants::Grants::unneeded(),
+    );
     groups.configure(vec![(settings(), cluster.source.clone())]);
     let group = groups.get(GROUP).unwrap();
     assert_eq!(group.get(key("k"), Origin::Client, in_time()).await, Err(GetError::NotReady));

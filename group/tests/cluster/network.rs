@@ -6,9 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use groupcache_group::clock::Clock;
+use groupcache_group::grants::{Grants, beats};
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
-use groupcache_group::peer::{FetchOutcome, FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_group::peer::{
+    BarAck, BarRequest, BeatReply, BeatRequest, FetchOutcome, FetchRequest, Fetched, PeekRequest, Peeked,
+    PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
+};
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Ring, Snapshot, State, Version};
@@ -28,6 +33,10 @@ pub(crate) enum Leg {
     Fetch,
     FetchReply,
     Purge,
+    Store,
+    Peek,
+    Beat,
+    Bar,
 }
 
 type Link = watch::Sender<(usize, Hold)>;
@@ -64,8 +73,9 @@ impl Network {
 
     /// A node that nobody can reach any more.
     pub(crate) fn cut(&self, node: &str) {
-        self.set(Leg::Fetch, node, Hold::Cut);
-        self.set(Leg::Purge, node, Hold::Cut);
+        for leg in [Leg::Fetch, Leg::Purge, Leg::Store, Leg::Peek, Leg::Beat, Leg::Bar] {
+            self.set(leg, node, Hold::Cut);
+        }
     }
 
     /// Waits until so many messages in all have come to this place.
@@ -99,19 +109,39 @@ impl Network {
 }
 
 /// One node's way to the others.
-struct Links(Arc<Network>);
+struct Links {
+    network: Arc<Network>,
+    me: String,
+}
+
+impl Links {
+    /// A message comes to a peer; what it brings of versions is adopted there, and what comes back of them here.
+    fn meet(&self, peer: &str) -> Arc<Groups> {
+        let (mine, theirs) = (self.network.node(&self.me), self.network.node(peer));
+        let version = |groups: &Groups| groups.view().map(|view| view.version()).unwrap_or_default();
+        let (older, newer, name) = if version(&mine) < version(&theirs) {
+            (&mine, &theirs, &*self.me)
+        } else {
+            (&theirs, &mine, peer)
+        };
+        if let Some(view) = newer.view().filter(|_| version(older) < version(newer)) {
+            older.adopt(Arc::new(View::new(name, Arc::new(view.snapshot().clone()))));
+        }
+        theirs
+    }
+}
 
 impl Peers for Links {
     fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.0.pass(Leg::Fetch, &peer).await?;
-            let groups = self.0.node(&peer);
+            self.network.pass(Leg::Fetch, &peer).await?;
+            let groups = self.network.node(&peer);
             let version = groups.view().unwrap().version();
             let said = |outcome| Ok(Fetched { version, outcome });
             let Some(group) = groups.get(&request.group) else { return said(FetchOutcome::UnknownGroup) };
             let result = group.get(request.key, Origin::Peer, request.deadline).await;
-            self.0.pass(Leg::FetchReply, &peer).await?;
+            self.network.pass(Leg::FetchReply, &peer).await?;
             match result {
                 Ok(Answer { entry, keep, .. }) => said(FetchOutcome::Entry { entry, keep }),
                 Err(GetError::Load(error)) => said(FetchOutcome::LoadError(error)),
@@ -124,12 +154,47 @@ impl Peers for Links {
     fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.0.pass(Leg::Purge, &peer).await?;
-            let groups = self.0.node(&peer);
-            if let Some(group) = groups.get(&request.group) {
-                group.purge(&request.keys, request.window);
-            }
-            Ok(PurgeAck { version: groups.view().unwrap().version() })
+            self.network.pass(Leg::Purge, &peer).await?;
+            Ok(self.network.node(&peer).purge(&request))
+        })
+    }
+
+    fn store(&self, peer: &Member, request: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>> {
+        let peer = peer.name.clone();
+        Box::pin(async move {
+            self.network.pass(Leg::Store, &peer).await?;
+            let groups = self.network.node(&peer);
+            let group = groups.get(&request.group);
+            let stored =
+                group.is_some_and(|group| group.store(&request.key, &request.entry, request.generation));
+            Ok(StoreAck { version: groups.view().unwrap().version(), stored })
+        })
+    }
+
+    fn peek(&self, peer: &Member, request: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>> {
+        let peer = peer.name.clone();
+        Box::pin(async move {
+            self.network.pass(Leg::Peek, &peer).await?;
+            let groups = self.network.node(&peer);
+            let held = groups.cached(&request.group, request.key.as_bytes(), Origin::Peer);
+            let version = groups.view().unwrap().version();
+            Ok(Peeked { version, entry: held.map(|answer| answer.entry) })
+        })
+    }
+
+    fn beat(&self, peer: &Member, request: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
+        let peer = peer.name.clone();
+        Box::pin(async move {
+            self.network.pass(Leg::Beat, &peer).await?;
+            Ok(self.meet(&peer).beaten(&self.me, request.version))
+        })
+    }
+
+    fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
+        let peer = peer.name.clone();
+        Box::pin(async move {
+            self.network.pass(Leg::Bar, &peer).await?;
+            Ok(self.meet(&peer).bar(&request))
         })
     }
 }
@@ -152,8 +217,18 @@ pub(crate) fn member(at: usize, state: State) -> Member {
 
 pub(crate) fn view(me: &str, sequence: u64, members: &[Member]) -> Arc<View> {
     let version = Version::new(1, sequence);
-    let snapshot = Snapshot::new("uid", version, version, Vec::new(), members.to_vec()).unwrap();
+    let snapshot = Snapshot::new("uid", version, version, grantors(members), members.to_vec()).unwrap();
     Arc::new(View::new(me, Arc::new(snapshot)))
+}
+
+/// The first three Active ones, or the first of fewer.
+fn grantors(members: &[Member]) -> Vec<String> {
+    let active = members.iter().filter(|member| member.state == State::Active).map(|m| m.name.clone());
+    let mut names: Vec<String> = active.take(3).collect();
+    if names.len() == 2 {
+        names.pop();
+    }
+    names
 }
 
 pub(crate) fn in_time() -> Instant {
@@ -172,7 +247,7 @@ impl Cluster {
 
     pub(crate) async fn with(count: usize, settings: Settings) -> Self {
         let cluster = Self::just_born(count, &settings);
-        tokio::time::advance(WINDOW).await;
+        cluster.serving().await;
         cluster
     }
 
@@ -182,13 +257,24 @@ impl Cluster {
         let members: Vec<_> = (0..count).map(|at| member(at, State::Active)).collect();
         let mut nodes = Vec::new();
         for member in &members {
-            let groups = Arc::new(Groups::new(Arc::new(Links(network.clone()))));
+            let links = Links { network: network.clone(), me: member.name.clone() };
+            let groups = Arc::new(Groups::new(Arc::new(links), Grants::new(Clock::of_the_runtime())));
+            tokio::spawn(beats::keep_up(groups.clone()));
             groups.configure(vec![(settings.clone(), source.clone())]);
             groups.adopt(view(&member.name, 1, &members));
             network.nodes.lock().insert(member.name.clone(), groups.clone());
             nodes.push(groups);
         }
         Cluster { network, source, nodes, members }
+    }
+
+    /// Waits until every node that may serve copies does.
+    pub(crate) async fn serving(&self) {
+        let may = |node: &Groups| node.view().unwrap().may_keep();
+        let serves = |node: &Groups| node.grants().serves(Instant::now());
+        while !self.nodes.iter().all(|node| serves(node) || !may(node)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) fn group(&self, at: usize) -> Arc<Group> {
@@ -200,7 +286,7 @@ impl Cluster {
     }
 
     pub(crate) async fn remove(&self, at: usize, key: &Key) -> Result<(), RemoveError> {
-        self.group(at).remove(vec![key.clone()], in_time()).await
+        self.group(at).remove(vec![key.clone()], None, in_time()).await
     }
 
     /// A key whose owners rank as these nodes do.

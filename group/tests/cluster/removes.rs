@@ -20,7 +20,7 @@ fn spawn_get(cluster: &Cluster, at: usize, key: &Key) -> JoinHandle<Result<Answe
 
 fn spawn_remove(cluster: &Cluster, at: usize, key: &Key) -> JoinHandle<Result<(), RemoveError>> {
     let (group, key) = (cluster.group(at), key.clone());
-    tokio::spawn(async move { group.remove(vec![key], in_time()).await })
+    tokio::spawn(async move { group.remove(vec![key], None, in_time()).await })
 }
 
 async fn counter_at(cluster: &Cluster, at: usize, key: &Key) -> u64 {
@@ -181,7 +181,7 @@ async fn a_remove_names_every_node_that_did_not_acknowledge() {
     assert_eq!(cluster.get(0, &key).await.unwrap().source, Source::Loader, "what it purged stays purged");
     assert_eq!(cluster.group(0).stats().removes_partial, 1);
     let soon = Instant::now() + Duration::from_millis(10);
-    assert!(cluster.group(0).remove(vec![key], soon).await.is_err());
+    assert!(cluster.group(0).remove(vec![key], None, soon).await.is_err());
     assert!(Instant::now() <= soon + Duration::from_millis(2), "the caller's deadline, if that is earlier");
 }
 
@@ -240,7 +240,7 @@ async fn many_removes_do_not_empty_the_cache_nor_fence_its_loads() {
     let gets: Vec<_> = loading.iter().map(|key| spawn_get(&cluster, 0, key)).collect();
     cluster.source.started(2_500).await;
     let others = (0..10_000).map(|n| key(&format!("other-{n}"))).collect();
-    group.remove(others, in_time()).await.unwrap();
+    group.remove(others, None, in_time()).await.unwrap();
     cluster.source.hold(false);
     for get in gets {
         assert!(get.await.unwrap().unwrap().keep);

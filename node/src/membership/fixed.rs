@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use groupcache_proto::cluster::{self, SignedSnapshot, loader::Kind};
 use groupcache_proto::convert;
+use groupcache_ring::snapshot::MAX_GRANTORS;
 use groupcache_ring::{Member, Snapshot, Version};
 use serde::Deserialize;
 
@@ -37,12 +38,23 @@ pub fn snapshot(members: &str, file: Option<&Path>) -> anyhow::Result<SignedSnap
         }
         None => cluster::Configuration::default(),
     };
-    let made = Snapshot::new(CLUSTER_UID, VERSION, Version::PROVISIONAL, Vec::new(), list);
+    let made = Snapshot::new(CLUSTER_UID, VERSION, VERSION, grantors(&list), list);
     let snapshot = made.map_err(|faults| {
         let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the list of members is faulty: {}", said.join("; "))
     })?;
     Ok(convert::unsigned(&convert::snapshot_to_wire(&snapshot, configuration)))
+}
+
+/// An odd number of members, as many as may be: an even one needs one grant more and stands no more losses.
+fn grantors(members: &[Member]) -> Vec<String> {
+    let mut names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+    names.sort();
+    names.truncate(MAX_GRANTORS);
+    if names.len() % 2 == 0 {
+        names.pop();
+    }
+    names
 }
 
 /// Groups and loaders of a file's text.
@@ -54,7 +66,7 @@ pub fn parse(text: &str) -> anyhow::Result<cluster::Configuration> {
     Ok(cluster::Configuration {
         groups: file.groups.into_iter().map(Group::into_wire).collect::<anyhow::Result<_>>()?,
         loaders: file.loaders.into_iter().map(Loader::into_wire).collect::<anyhow::Result<_>>()?,
-        staleness_bound_ms: 0,
+        staleness_bound_ms: millis(file.staleness_bound.as_deref())?,
         purge_timeout_ms: millis(file.purge_timeout.as_deref())?,
     })
 }
@@ -65,6 +77,7 @@ struct File {
     groups: Vec<Group>,
     loaders: Vec<Loader>,
     purge_timeout: Option<String>,
+    staleness_bound: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

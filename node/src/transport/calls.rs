@@ -124,7 +124,7 @@ impl Calls {
         let limit = group.settings().max_key_bytes;
         let keys = keys.into_iter().map(|key| Key::new(key, limit)).collect::<Result<Vec<_>, _>>()?;
         // The Remove itself runs on if this wait is given up.
-        match timeout_at(deadline, group.remove(keys, deadline)).await {
+        match timeout_at(deadline, group.remove(keys, None, deadline)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(RemoveError::Partial(failures))) => Err(CallError::Partial(failures)),
             Ok(Err(RemoveError::NotReady)) => Err(GetError::NotReady.into()),

@@ -14,8 +14,9 @@ use groupcache_proto::convert;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::transport::calls::{self, CallError, MAX_KEYS};
+use crate::transport::calls::{self, CallError};
 use crate::transport::control::Control;
+use crate::transport::invalidation_server;
 use crate::transport::wire::{entry_to_wire, fetch_response as to_fetch_response, status};
 
 /// When an owner that has no answer gives the first sign of life.
@@ -26,9 +27,6 @@ const NEXT_SIGN: Duration = Duration::from_secs(1);
 
 /// How long a node that is behind may take to fetch the newer snapshot before it answers that it knows no such group.
 const CATCH_UP: Duration = Duration::from_secs(1);
-
-/// Longest window a peer may open: more is a mistake in the unit, and would keep the key out of the cache.
-const MAX_WINDOW: Duration = Duration::from_secs(60);
 
 /// Serves the cluster port.
 #[derive(Clone)]
@@ -157,25 +155,7 @@ impl ClusterService for ClusterServer {
     ) -> Result<Response<wire::PurgeResponse>, Status> {
         let request = request.into_inner();
         self.admit(request.caller.as_ref())?;
-        if request.whole_group {
-            return Err(status(&CallError::NotServed("a purge of a whole group")));
-        }
-        if request.keys.len() > MAX_KEYS {
-            return Err(Status::invalid_argument(format!("{} keys; at most {MAX_KEYS}", request.keys.len())));
-        }
-        // A node that does not know the group holds nothing of it.
-        if let Some(group) = self.groups.get(&request.group) {
-            let limit = group.settings().max_key_bytes;
-            // A key that cannot be one is in no cache either.
-            let keys: Vec<Key> =
-                request.keys.into_iter().filter_map(|key| Key::new(key, limit).ok()).collect();
-            group.purge(&keys, Duration::from_millis(request.window_ms).min(MAX_WINDOW));
-        }
-        Ok(Response::new(wire::PurgeResponse {
-            version: self.wire_version(),
-            boot: self.control.boot(),
-            ..Default::default()
-        }))
+        invalidation_server::purge(&self.groups, self.control.boot(), request).map(Response::new)
     }
 
     async fn announce(
@@ -223,16 +203,28 @@ impl ClusterService for ClusterServer {
         }))
     }
 
-    async fn store(&self, _: Request<wire::StoreRequest>) -> Result<Response<wire::StoreResponse>, Status> {
-        Err(status(&CallError::NotServed("Store")))
+    async fn store(
+        &self,
+        request: Request<wire::StoreRequest>,
+    ) -> Result<Response<wire::StoreResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.caller.as_ref())?;
+        invalidation_server::store(&self.groups, request).map(Response::new)
     }
 
-    async fn beat(&self, _: Request<wire::BeatRequest>) -> Result<Response<wire::BeatResponse>, Status> {
-        Err(status(&CallError::NotServed("Beat")))
+    async fn beat(
+        &self,
+        request: Request<wire::BeatRequest>,
+    ) -> Result<Response<wire::BeatResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.caller.as_ref())?;
+        invalidation_server::beat(&self.groups, &self.control, request).await.map(Response::new)
     }
 
-    async fn bar(&self, _: Request<wire::BarRequest>) -> Result<Response<wire::BarResponse>, Status> {
-        Err(status(&CallError::NotServed("Bar")))
+    async fn bar(&self, request: Request<wire::BarRequest>) -> Result<Response<wire::BarResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.caller.as_ref())?;
+        invalidation_server::bar(&self.groups, request).map(Response::new)
     }
 
     async fn hand_off(

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use groupcache_group::peer::{FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_group::peer::{
+    BarAck, BarRequest, BeatReply, BeatRequest, FetchRequest, Fetched, PeekRequest, Peeked, PeerError, Peers,
+    PurgeAck, PurgeRequest, StoreAck, StoreRequest,
+};
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{self as wire, SignedSnapshot};
 use groupcache_proto::convert;
@@ -23,6 +26,8 @@ use tonic::{Code, Response, Status};
 use crate::causes::causes;
 use crate::metrics::PeerMetrics;
 use crate::transport::wire as table;
+
+mod invalidation;
 
 /// When a connection attempt is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -178,24 +183,6 @@ impl TonicPeers {
         }
     }
 
-    async fn purge_at(&self, peer: &Member, request: PurgeRequest) -> Result<PurgeAck, PeerError> {
-        let peer = self.now(peer);
-        let mut link = self.link(&peer);
-        let _place = place(&link.places, request.deadline).await?;
-        let call = wire::PurgeRequest {
-            caller: Some(self.caller(&peer, request.version)),
-            group: request.group.to_string(),
-            keys: request.keys.iter().map(groupcache_group::value::Key::to_bytes).collect(),
-            window_ms: table::millis(request.window),
-            round: 1,
-            ..Default::default()
-        };
-        let answer = ended(timeout_at(request.deadline, link.client.purge(call)).await)?.into_inner();
-        let version = convert::version(answer.version.as_ref());
-        self.tell(&peer, version);
-        Ok(PurgeAck { version })
-    }
-
     /// The member as it last described itself.
     fn now(&self, member: &Member) -> Member {
         let hints = self.hints.lock();
@@ -225,6 +212,11 @@ impl TonicPeers {
         let _ = self.heard.try_send(Heard { node: Arc::from(peer.name.as_str()), version });
     }
 
+    fn counted<T>(&self, call: &'static str, answer: Result<T, PeerError>) -> Result<T, PeerError> {
+        self.count(call, &answer);
+        answer
+    }
+
     fn count<T>(&self, call: &'static str, answer: &Result<T, PeerError>) {
         let code = match answer {
             Ok(_) => "ok",
@@ -239,20 +231,32 @@ impl TonicPeers {
 impl Peers for TonicPeers {
     fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
         let peer = peer.clone();
-        Box::pin(async move {
-            let answer = self.fetch_from(&peer, request).await;
-            self.count("fetch", &answer);
-            answer
-        })
+        Box::pin(async move { self.counted("fetch", self.fetch_from(&peer, request).await) })
     }
 
     fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
         let peer = peer.clone();
-        Box::pin(async move {
-            let answer = self.purge_at(&peer, request).await;
-            self.count("purge", &answer);
-            answer
-        })
+        Box::pin(async move { self.counted("purge", self.purge_at(&peer, request).await) })
+    }
+
+    fn store(&self, peer: &Member, request: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move { self.counted("store", self.store_at(&peer, request).await) })
+    }
+
+    fn peek(&self, peer: &Member, request: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move { self.counted("peek", self.peek_at(&peer, request).await) })
+    }
+
+    fn beat(&self, peer: &Member, request: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move { self.counted("beat", self.beat_at(&peer, request).await) })
+    }
+
+    fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move { self.counted("bar", self.bar_at(&peer, request).await) })
     }
 }
 

@@ -245,7 +245,9 @@ pub fn fetched(wire: cluster::FetchResponse) -> Option<Fetched> {
     Some(Fetched { version, outcome })
 }
 
-fn entry_from_wire(wire: cluster::Entry) -> Entry {
+/// An entry from another node, its times turned into this node's.
+#[must_use]
+pub fn entry_from_wire(wire: cluster::Entry) -> Entry {
     let now = Instant::now();
     Entry {
         outcome: Outcome::Value(wire.value),
