@@ -13,7 +13,6 @@ use crate::group::remove::removal::{Removal, Stop};
 use crate::peer::Purged;
 use crate::stats::Count;
 use crate::value::Key;
-use crate::view::View;
 
 mod bars;
 pub(super) mod removal;
@@ -56,9 +55,7 @@ impl Group {
         deadline: Instant,
     ) -> Result<(), RemoveError> {
         let what = Purged::Keys(keys.into());
-        let result =
-            self.coordinate(move |group, view| Removal::new(group, view, what, source_version, deadline));
-        self.count(result.await.map(drop))
+        self.in_a_task(self.begin(what, source_version, deadline)?).await
     }
 
     /// Purges every key from every node, as [`Group::remove`] does with some.
@@ -66,51 +63,51 @@ impl Group {
     /// # Errors
     /// See [`RemoveError`].
     pub async fn flush(self: &Arc<Self>, deadline: Instant) -> Result<(), RemoveError> {
-        let result =
-            self.coordinate(move |group, view| Removal::new(group, view, Purged::Group, None, deadline));
-        self.count(result.await.map(drop))
+        self.in_a_task(self.begin(Purged::Group, None, deadline)?).await
     }
 
-    fn count(&self, result: Result<(), RemoveError>) -> Result<(), RemoveError> {
-        match &result {
-            Ok(()) => self.counters.add(Count::Removes),
-            Err(RemoveError::Partial(_)) => self.counters.add(Count::RemovesPartial),
-            Err(RemoveError::NotReady) => {}
-        }
-        result
-    }
-
-    /// Runs a Remove in a task of its own, so that it ends as it should if the caller goes away. Answers the Remove as it was when it had succeeded.
-    pub(super) async fn coordinate(
-        self: &Arc<Self>,
-        removal: impl FnOnce(Arc<Group>, Arc<View>) -> Removal,
-    ) -> Result<Removal, RemoveError> {
-        // The coordinator is a member: one that is not does not know who is.
-        let view = self.view().filter(|view| view.my_state().is_some()).ok_or(RemoveError::NotReady)?;
-        let mut removal = removal(self.clone(), view);
-        let places = self.removes.clone();
+    /// Runs to its end even if the caller goes away.
+    async fn in_a_task(self: &Arc<Self>, mut removal: Removal) -> Result<(), RemoveError> {
+        let group = self.clone();
         let task = tokio::spawn(async move {
-            let Ok(Ok(_place)) = timeout_at(removal.deadline, places.acquire_owned()).await else {
-                let reason = format!("{MOST_REMOVES} Removes are on their way here; try again later");
-                return Err(vec![NodeFailure { node: removal.me().to_owned(), reason }]);
-            };
-            let result = removal.run().await;
-            removal.lift_all();
-            result.map(|()| removal)
+            let result = removal.coordinate().await;
+            group.counters.add(if result.is_ok() { Count::Removes } else { Count::RemovesPartial });
+            result
         });
-        let result = task.await.unwrap_or_else(|_| {
-            let reason = "the Remove broke off inside this node; try again".to_owned();
-            Err(vec![NodeFailure { node: self.me(), reason }])
-        });
-        result.map_err(RemoveError::Partial)
+        task.await.unwrap_or_else(|_| Err(self.broke_off()))
     }
 
-    fn me(&self) -> String {
-        self.view().map_or_else(|| "this node".to_owned(), |view| view.me().to_owned())
+    /// A Remove from here. The coordinator is a member: a node that is none does not know who is.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        what: Purged,
+        source_version: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Removal, RemoveError> {
+        let view = self.view().filter(|view| view.my_state().is_some()).ok_or(RemoveError::NotReady)?;
+        Ok(Removal::new(self.clone(), view, what, source_version, deadline))
+    }
+
+    pub(super) fn broke_off(&self) -> RemoveError {
+        let reason = "the call broke off inside this node; try again".to_owned();
+        let node = self.view().map_or_else(|| "this node".to_owned(), |view| view.me().to_owned());
+        RemoveError::Partial(vec![NodeFailure { node, reason }])
     }
 }
 
 impl Removal {
+    /// Takes a place among the Removes of this node, runs, and lifts the bars that it has set.
+    pub(super) async fn coordinate(&mut self) -> Result<(), RemoveError> {
+        let places = self.group.removes.clone();
+        let Ok(Ok(_place)) = timeout_at(self.deadline, places.acquire_owned()).await else {
+            let reason = format!("{MOST_REMOVES} Removes are on their way here; try again later");
+            return Err(RemoveError::Partial(vec![NodeFailure { node: self.me().to_owned(), reason }]));
+        };
+        let result = self.run().await;
+        self.lift_all();
+        result.map_err(RemoveError::Partial)
+    }
+
     /// The whole Remove. One whose second round fails begins anew while there is time: a Remove that starts later promises no less.
     async fn run(&mut self) -> Result<(), Vec<NodeFailure>> {
         loop {

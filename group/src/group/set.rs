@@ -14,7 +14,6 @@ use crate::expiry::expires;
 use crate::group::Group;
 use crate::group::remove::NodeFailure;
 use crate::group::remove::RemoveError;
-use crate::group::remove::removal::Removal;
 use crate::peer::{PeerError, Purged, StoreRequest};
 use crate::stats::Count;
 use crate::value::{Entry, Key, Outcome};
@@ -57,13 +56,12 @@ impl Group {
         }
         let entry = self.entry_of(&key, value, ttl, source_version);
         let group = self.clone();
-        let task = tokio::spawn(async move { group.set_everywhere(key, entry, deadline).await });
-        let result = task.await.unwrap_or_else(|_| {
-            let reason = "the Set broke off inside this node; try again".to_owned();
-            Err(RemoveError::Partial(vec![NodeFailure { node: "this node".to_owned(), reason }]))
+        let task = tokio::spawn(async move {
+            let result = group.set_everywhere(key, entry, deadline).await;
+            group.counters.add(if result.is_ok() { Count::Sets } else { Count::SetsFailed });
+            result
         });
-        self.counters.add(if result.is_ok() { Count::Sets } else { Count::SetsFailed });
-        Ok(result?)
+        Ok(task.await.unwrap_or_else(|_| Err(self.broke_off()))?)
     }
 
     fn entry_of(&self, key: &Key, value: Bytes, ttl: Option<Duration>, source_version: Option<u64>) -> Entry {
@@ -81,8 +79,8 @@ impl Group {
     ) -> Result<(), RemoveError> {
         let what = Purged::Keys(Arc::from([key.clone()]));
         let version = entry.source_version;
-        let removal =
-            self.coordinate(move |group, view| Removal::new(group, view, what, version, deadline)).await?;
+        let mut removal = self.begin(what, version, deadline)?;
+        removal.coordinate().await?;
         let view = removal.view().clone();
         let failed = |node: &str, reason: String| {
             Err(RemoveError::Partial(vec![NodeFailure { node: node.to_owned(), reason }]))

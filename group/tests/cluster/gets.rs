@@ -21,12 +21,31 @@ async fn a_thousand_gets_of_a_cold_key_at_three_nodes_are_one_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn even_in_the_first_window_they_are_one_load() {
+async fn nodes_that_may_not_serve_yet_call_the_loader_once_at_a_time() {
     let cluster = Cluster::just_born(3, &settings());
     let key = key("cold");
-    let answers = join_all((0..1000).map(|n| cluster.get(n % 3, &key))).await;
-    assert!(answers.iter().all(Result::is_ok));
+    cluster.source.hold(true);
+    let gets: Vec<_> = (0..1000)
+        .map(|n| {
+            let (group, key) = (cluster.group(n % 3), key.clone());
+            tokio::spawn(async move { group.get(key, Origin::Client, in_time()).await })
+        })
+        .collect();
+    cluster.source.started(1).await;
+    eventually(|| {
+        (0..3).map(|at| cluster.group(at).stats().gets).sum::<u64>() == 1000
+            && cluster.network.count(Leg::Fetch, "n0")
+                + cluster.network.count(Leg::Fetch, "n1")
+                + cluster.network.count(Leg::Fetch, "n2")
+                > 600
+    })
+    .await;
     assert_eq!(cluster.source.loads(), 1);
+    cluster.source.hold(false);
+    for get in gets {
+        assert!(!get.await.unwrap().unwrap().keep, "nothing may be kept");
+    }
+    assert_eq!(cluster.source.loads(), 2, "one under way, and one for all who came meanwhile");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use groupcache_group::group::{Origin, Settings, Source};
 use groupcache_group::loader::{FnLoader, Loaded};
 use groupcache_group::value::Outcome;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep_until};
 
 use crate::network::{Cluster, GROUP, Leg, key, settings};
 use crate::source::Mood;
@@ -93,11 +93,12 @@ async fn values_expire_within_the_last_tenth_of_their_ttl_and_never_later() {
         cluster.get(0, key).await.unwrap();
     }
     let alive = || keys.iter().filter(|key| group.cached(key.as_bytes(), Origin::Client).is_some()).count();
-    advance(MINUTE * 9 / 10 - Duration::from_millis(1)).await;
+    let start = Instant::now();
+    sleep_until(start + MINUTE * 9 / 10 - Duration::from_millis(1)).await;
     assert_eq!(alive(), 200);
-    advance(MINUTE / 20).await;
+    sleep_until(start + MINUTE * 19 / 20).await;
     assert!((50..150).contains(&alive()), "{} of 200 alive in the middle of the spread", alive());
-    advance(MINUTE / 20 + Duration::from_millis(1)).await;
+    sleep_until(start + MINUTE).await;
     assert_eq!(alive(), 0);
     assert_eq!(source_of(&cluster, 0, &keys[0]).await, Source::Loader);
 }

@@ -5,6 +5,7 @@ mod gets;
 mod hits;
 mod membership;
 mod network;
+mod outages;
 mod removes;
 mod shake;
 mod source;

@@ -26,17 +26,20 @@ async fn k3_nobody_joins_what_a_joining_node_starts() {
     let mut cluster = Cluster::of(2).await;
     cluster.adopt(2, vec![member(0, State::Joining), member(1, State::Active)]);
     cluster.source.hold(true);
-    let gets = [1, 2].map(|loads| {
+    let get = || {
         let group = cluster.group(0);
-        (loads, tokio::spawn(async move { group.get(key("k"), Origin::Peer, in_time()).await }))
-    });
-    for (loads, _) in &gets {
-        cluster.source.started(*loads).await;
-    }
+        tokio::spawn(async move { group.get(key("k"), Origin::Peer, in_time()).await })
+    };
+    let first = get();
+    cluster.source.started(1).await;
+    let gets = [first, get()];
+    eventually(|| cluster.group(0).sizes().flights == 2).await;
+    assert_eq!(cluster.source.loads(), 1, "the second waits for its turn");
     cluster.source.hold(false);
-    for (_, get) in gets {
+    for get in gets {
         assert!(get.await.unwrap().is_ok());
     }
+    assert_eq!(cluster.source.loads(), 2, "it joined nothing that was sent before it came");
     let gets = [(), ()].map(|()| {
         let group = cluster.group(0);
         tokio::spawn(async move { group.get(key("k"), Origin::Client, in_time()).await })
@@ -83,6 +86,7 @@ async fn g2_a_node_that_is_no_longer_a_member_drops_what_it_holds_at_once() {
     cluster.source.hold(false);
     assert!(!begun.await.unwrap().unwrap().keep, "begun before the lapse, landed after it");
     assert_eq!(group.sizes().main_entries, 0);
+    cluster.serving().await;
     assert!(cluster.get(0, &own).await.unwrap().keep);
 }
 
@@ -92,6 +96,7 @@ async fn a_draining_node_still_answers_from_what_it_holds() {
     let own = cluster.key_of(&[0]);
     cluster.get(0, &own).await.unwrap();
     cluster.adopt(2, vec![member(0, State::Draining), member(1, State::Active)]);
+    cluster.serving().await;
     assert_eq!(cluster.get(0, &own).await.unwrap().source, Source::Main);
     let new = key("new");
     assert_eq!(cluster.get(0, &new).await.unwrap().source, Source::Peer);

@@ -1,13 +1,13 @@
 //! Nodes in one process, and the links between them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use groupcache_group::clock::Clock;
-use groupcache_group::grants::{Grants, beats};
+use groupcache_group::grants::{DEFAULT_BOUND, Grants, beats};
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
 use groupcache_group::peer::{
@@ -39,6 +39,8 @@ pub(crate) enum Leg {
     Bar,
 }
 
+const LEGS: [Leg; 6] = [Leg::Fetch, Leg::Purge, Leg::Store, Leg::Peek, Leg::Beat, Leg::Bar];
+
 type Link = watch::Sender<(usize, Hold)>;
 
 #[derive(Default)]
@@ -46,6 +48,8 @@ pub(crate) struct Network {
     nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
     links: Mutex<HashMap<(Leg, String), Link>>,
+    /// Nodes that reach nobody.
+    alone: Mutex<BTreeSet<String>>,
     /// Makes every message take a moment, now a short one and now a long one.
     pub(crate) shaky: AtomicBool,
 }
@@ -71,11 +75,33 @@ impl Network {
         self.link(leg, node).send_modify(|(_, present)| *present = hold);
     }
 
+    /// No node tells another of its view by a beat, and none gets a grant.
+    pub(crate) fn hold_beats(&self) {
+        let nodes: Vec<String> = self.nodes.lock().keys().cloned().collect();
+        for node in nodes {
+            self.set(Leg::Beat, &node, Hold::Held);
+        }
+    }
+
     /// A node that nobody can reach any more.
     pub(crate) fn cut(&self, node: &str) {
-        for leg in [Leg::Fetch, Leg::Purge, Leg::Store, Leg::Peek, Leg::Beat, Leg::Bar] {
+        for leg in LEGS {
             self.set(leg, node, Hold::Cut);
         }
+    }
+
+    /// A node that neither reaches anybody nor is reached.
+    pub(crate) fn isolate(&self, node: &str) {
+        self.cut(node);
+        self.alone.lock().insert(node.to_owned());
+    }
+
+    /// It is back.
+    pub(crate) fn rejoin(&self, node: &str) {
+        for leg in LEGS {
+            self.set(leg, node, Hold::Open);
+        }
+        self.alone.lock().remove(node);
     }
 
     /// Waits until so many messages in all have come to this place.
@@ -115,6 +141,13 @@ struct Links {
 }
 
 impl Links {
+    async fn pass(&self, leg: Leg, peer: &str) -> Result<(), PeerError> {
+        if self.network.alone.lock().contains(&self.me) {
+            return Err(PeerError::Unreachable(format!("{} reaches nobody", self.me).into()));
+        }
+        self.network.pass(leg, peer).await
+    }
+
     /// A message comes to a peer; what it brings of versions is adopted there, and what comes back of them here.
     fn meet(&self, peer: &str) -> Arc<Groups> {
         let (mine, theirs) = (self.network.node(&self.me), self.network.node(peer));
@@ -135,13 +168,13 @@ impl Peers for Links {
     fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.network.pass(Leg::Fetch, &peer).await?;
+            self.pass(Leg::Fetch, &peer).await?;
             let groups = self.network.node(&peer);
             let version = groups.view().unwrap().version();
             let said = |outcome| Ok(Fetched { version, outcome });
             let Some(group) = groups.get(&request.group) else { return said(FetchOutcome::UnknownGroup) };
             let result = group.get(request.key, Origin::Peer, request.deadline).await;
-            self.network.pass(Leg::FetchReply, &peer).await?;
+            self.pass(Leg::FetchReply, &peer).await?;
             match result {
                 Ok(Answer { entry, keep, .. }) => said(FetchOutcome::Entry { entry, keep }),
                 Err(GetError::Load(error)) => said(FetchOutcome::LoadError(error)),
@@ -154,7 +187,7 @@ impl Peers for Links {
     fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.network.pass(Leg::Purge, &peer).await?;
+            self.pass(Leg::Purge, &peer).await?;
             Ok(self.network.node(&peer).purge(&request))
         })
     }
@@ -162,7 +195,7 @@ impl Peers for Links {
     fn store(&self, peer: &Member, request: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.network.pass(Leg::Store, &peer).await?;
+            self.pass(Leg::Store, &peer).await?;
             let groups = self.network.node(&peer);
             let group = groups.get(&request.group);
             let stored =
@@ -174,7 +207,7 @@ impl Peers for Links {
     fn peek(&self, peer: &Member, request: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.network.pass(Leg::Peek, &peer).await?;
+            self.pass(Leg::Peek, &peer).await?;
             let groups = self.network.node(&peer);
             let held = groups.cached(&request.group, request.key.as_bytes(), Origin::Peer);
             let version = groups.view().unwrap().version();
@@ -185,7 +218,7 @@ impl Peers for Links {
     fn beat(&self, peer: &Member, request: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.network.pass(Leg::Beat, &peer).await?;
+            self.pass(Leg::Beat, &peer).await?;
             Ok(self.meet(&peer).beaten(&self.me, request.version))
         })
     }
@@ -193,7 +226,7 @@ impl Peers for Links {
     fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
         let peer = peer.name.clone();
         Box::pin(async move {
-            self.network.pass(Leg::Bar, &peer).await?;
+            self.pass(Leg::Bar, &peer).await?;
             Ok(self.meet(&peer).bar(&request))
         })
     }
@@ -251,7 +284,12 @@ impl Cluster {
         cluster
     }
 
+    /// Nodes that have only just begun: none has a grant yet, and none gives one.
     pub(crate) fn just_born(count: usize, settings: &Settings) -> Self {
+        Self::just_born_with(count, settings, DEFAULT_BOUND)
+    }
+
+    pub(crate) fn just_born_with(count: usize, settings: &Settings, bound: Duration) -> Self {
         let network = Arc::new(Network::default());
         let source = Arc::new(Source::default());
         let members: Vec<_> = (0..count).map(|at| member(at, State::Active)).collect();
@@ -259,6 +297,7 @@ impl Cluster {
         for member in &members {
             let links = Links { network: network.clone(), me: member.name.clone() };
             let groups = Arc::new(Groups::new(Arc::new(links), Grants::new(Clock::of_the_runtime())));
+            groups.grants().set_bound(bound);
             tokio::spawn(beats::keep_up(groups.clone()));
             groups.configure(vec![(settings.clone(), source.clone())]);
             groups.adopt(view(&member.name, 1, &members));

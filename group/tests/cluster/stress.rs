@@ -64,7 +64,8 @@ async fn read(run: Arc<Run>) {
 async fn no_reader_ever_sees_what_was_removed() {
     // Short windows, so that hot copies are kept and dropped many times.
     let settings = Settings { purge_timeout: Duration::from_millis(25), ..settings() };
-    let cluster = Cluster::just_born(NODES, &settings);
+    let cluster = Cluster::just_born_with(NODES, &settings, Duration::from_millis(300));
+    cluster.serving().await;
     cluster.network.shaky.store(true, Ordering::Relaxed);
     cluster.source.shaky.store(true, Ordering::Relaxed);
     let run = Arc::new(Run {

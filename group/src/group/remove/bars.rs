@@ -70,6 +70,9 @@ impl Removal {
     /// The grantors that may bar the unreached and were not asked yet. Those who are unreached themselves do not count.
     fn to_ask(&self, unreached: &BTreeSet<String>, asked: &BTreeSet<String>) -> Vec<Member> {
         let names: BTreeSet<&String> = self.priors.values().flat_map(|prior| &prior.grantors).collect();
+        if unreached.is_empty() {
+            return Vec::new();
+        }
         let wanted = names.into_iter().filter(|name| !unreached.contains(*name) && !asked.contains(*name));
         wanted.filter_map(|name| self.members.get(name)).cloned().collect()
     }
