@@ -5,6 +5,9 @@
 //! `cargo xtask test kubernetes` set them. Nothing here waits for time to pass: [`wait`] waits for a state.
 
 pub mod cachecluster;
+pub mod caller;
+pub mod checker;
+pub mod counting;
 pub mod diagnostics;
 pub mod forward;
 pub mod http;
@@ -16,6 +19,7 @@ pub mod node;
 pub mod operator;
 pub mod page;
 pub mod program;
+pub mod readers;
 pub mod scenario;
 pub mod settings;
 pub mod spawned;

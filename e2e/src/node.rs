@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::settings;
@@ -52,6 +52,18 @@ impl Nodes {
     /// # Errors
     /// When one does not get ready; its log is named.
     pub fn start(scenario: &str, count: usize, loader: SocketAddr) -> Result<Self> {
+        let configuration = json!({
+            "groups": [{"name": "unicode", "loader": "names", "maxBytes": "16Mi", "ttl": "1h", "negativeTtl": "1m"}],
+            "loaders": [{"name": "names", "grpc": {"target": loader.to_string()}}],
+        });
+        Self::start_with(scenario, count, &configuration)
+    }
+
+    /// The same with groups and loaders of the scenario's own.
+    ///
+    /// # Errors
+    /// When one does not get ready; its log is named.
+    pub fn start_with(scenario: &str, count: usize, configuration: &Value) -> Result<Self> {
         let ports = free_ports(count * 3)?;
         let nodes: Vec<Node> = ports
             .chunks(3)
@@ -65,7 +77,8 @@ impl Nodes {
             nodes.iter().map(|node| format!("{}={}", node.name, node.ports.cluster)).collect();
         let folder = tempfile::tempdir()?;
         let mut nodes = Self { nodes, scenario: scenario.to_owned(), folder, members: members.join(",") };
-        nodes.write_configuration(loader)?;
+        fs::write(nodes.folder.path().join("groups.json"), configuration.to_string())
+            .context("writing the groups")?;
         for index in 0..count {
             nodes.launch(index)?;
         }
@@ -82,7 +95,35 @@ impl Nodes {
         addresses.join(",")
     }
 
-    fn launch(&mut self, index: usize) -> Result<()> {
+    /// Waits until every node may serve what it keeps: it takes a new cluster one staleness bound.
+    ///
+    /// # Errors
+    /// When one never may.
+    pub fn wait_serving(&self) -> Result<()> {
+        for node in &self.nodes {
+            wait::until(&format!("node {} to serve copies", node.name), START, || {
+                let serves = node.metric("groupcache_serving_copies")?;
+                Ok(if serves == Some(1.0) { Seen::Reached(()) } else { Seen::NotYet(format!("{serves:?}")) })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Has a node drain and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(&mut self, index: usize) -> Result<()> {
+        let process = self.nodes[index].process()?;
+        process.signal("TERM")?;
+        process.wait(START).map(drop)
+    }
+
+    /// Starts a node that has ended; wait for it with [`Node::wait_ready`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self, index: usize) -> Result<()> {
         let node = &mut self.nodes[index];
         let mut command = Command::new(settings::path("GROUPCACHE_NODE")?);
         command
@@ -96,15 +137,6 @@ impl Nodes {
             .arg(self.folder.path().join("groups.json"));
         node.process = Some(Spawned::start(&format!("{}-node-{}", self.scenario, node.name), &mut command)?);
         Ok(())
-    }
-
-    fn write_configuration(&self, loader: SocketAddr) -> Result<()> {
-        let configuration = json!({
-            "groups": [{"name": "unicode", "loader": "names", "maxBytes": "16Mi", "ttl": "1h", "negativeTtl": "1m"}],
-            "loaders": [{"name": "names", "grpc": {"target": loader.to_string()}}],
-        });
-        fs::write(self.folder.path().join("groups.json"), configuration.to_string())
-            .context("writing the groups")
     }
 }
 
@@ -123,6 +155,25 @@ impl Node {
         http::send("GET", self.ports.data, &format!("/v1/groups/unicode/keys/{key}"))
     }
 
+    /// Entries of a group that it holds as the one who loaded them.
+    ///
+    /// # Errors
+    /// When it does not tell.
+    pub fn main_entries(&self, group: &str) -> Result<u64> {
+        let name = format!("groupcache_cache_entries{{group=\"{group}\",cache=\"main\"}}");
+        self.metric(&name)?.map(|entries| entries as u64).with_context(|| format!("there is no {name}"))
+    }
+
+    /// One of its metrics, written as in the exposition; `None`: it has none of that name.
+    ///
+    /// # Errors
+    /// When it does not tell.
+    pub fn metric(&self, name: &str) -> Result<Option<f64>> {
+        let text = http::send("GET", self.ports.admin, "/metrics")?.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.and_then(|value| value.trim().parse().ok()))
+    }
+
     /// The process.
     ///
     /// # Errors
@@ -131,7 +182,11 @@ impl Node {
         self.process.as_mut().context("the node was started")
     }
 
-    fn wait_ready(&self) -> Result<()> {
+    /// Waits until the node is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready; what it said is told.
+    pub fn wait_ready(&self) -> Result<()> {
         wait::until(&format!("node {} to be ready", self.name), START, || {
             let answer = http::send("GET", self.ports.admin, "/readyz")?;
             Ok(if answer.status == 200 { Seen::Reached(()) } else { Seen::NotYet(format!("{answer:?}")) })

@@ -23,3 +23,9 @@ pub fn text(name: &str) -> Result<String> {
 pub fn path(name: &str) -> Result<PathBuf> {
     text(name).map(PathBuf::from)
 }
+
+/// The number in `GROUPCACHE_E2E_<name>`, if it is set.
+#[must_use]
+pub fn number(name: &str) -> Option<u64> {
+    text(name).ok()?.parse().ok()
+}

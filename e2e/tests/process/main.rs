@@ -4,5 +4,7 @@ mod drain;
 mod garbage;
 mod herd;
 mod metrics;
+mod outages;
 mod own_loader;
 mod owner_killed;
+mod removes_hold;

@@ -1,0 +1,82 @@
+//! A caller that keeps its connection: many small HTTP requests one after the other, as an application's client sends them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// Longer than any deadline that a caller gives.
+const LIMIT: Duration = Duration::from_secs(35);
+/// A node on this machine is reached at once, or not at all.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// One connection to one node, made anew after it broke.
+#[derive(Debug)]
+pub struct Caller {
+    address: SocketAddr,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+impl Caller {
+    /// Calls this node.
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Self {
+        Self { address, stream: None }
+    }
+
+    /// Sends a request without a body, with time for the answer; answers status and body.
+    ///
+    /// # Errors
+    /// When the node cannot be reached or breaks off.
+    pub fn call(&mut self, method: &str, target: &str, time: Duration) -> Result<(u16, String)> {
+        let answer = self.exchange(method, target, time);
+        if answer.is_err() {
+            self.stream = None;
+        }
+        answer
+    }
+
+    fn exchange(&mut self, method: &str, target: &str, time: Duration) -> Result<(u16, String)> {
+        let address = self.address;
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let stream = TcpStream::connect_timeout(&address, CONNECT)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(LIMIT))?;
+                none.insert(BufReader::new(stream))
+            }
+        };
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\ngroupcache-timeout-ms: {}\r\n\r\n",
+            time.as_millis()
+        );
+        stream.get_mut().write_all(head.as_bytes())?;
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status: u16 = status.with_context(|| format!("no status in {line:?}"))?;
+        let (mut length, mut closes) = (0, false);
+        loop {
+            line.clear();
+            if stream.read_line(&mut line)? == 0 {
+                bail!("the connection ended in the head of an answer");
+            }
+            let text = line.trim().to_ascii_lowercase();
+            if text.is_empty() {
+                break;
+            }
+            if let Some(said) = text.strip_prefix("content-length:") {
+                length = said.trim().parse()?;
+            }
+            closes |= text == "connection: close";
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        if closes {
+            self.stream = None;
+        }
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}

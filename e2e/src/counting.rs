@@ -1,0 +1,107 @@
+//! A source of truth for the checker: an HTTP loader that answers each key's counter as it stood when the load came.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Serves until the process ends: one thread a connection, and nodes hold few of them.
+#[derive(Clone, Debug)]
+pub struct CountingSource {
+    /// Where nodes ask: `http://<address>/{key}`.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    counters: Mutex<HashMap<String, u64>>,
+    loads: AtomicU64,
+    /// What a load takes, in milliseconds.
+    delay_ms: AtomicU64,
+    over: AtomicBool,
+}
+
+impl CountingSource {
+    /// Starts it; a load takes `delay`.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn start(delay: Duration) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("a port for the source")?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            counters: Mutex::default(),
+            loads: AtomicU64::new(0),
+            delay_ms: AtomicU64::new(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            over: AtomicBool::new(false),
+        });
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&serving);
+                thread::spawn(move || shared.serve(stream).ok());
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// Changes a key; answers its new counter.
+    #[must_use]
+    pub fn bump(&self, key: &str) -> u64 {
+        let mut counters = self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = counters.entry(key.to_owned()).or_default();
+        *counter += 1;
+        *counter
+    }
+
+    /// Loads that have come so far.
+    #[must_use]
+    pub fn loads(&self) -> u64 {
+        self.shared.loads.load(Ordering::Relaxed)
+    }
+
+    /// What a load takes from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shared.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Drop for CountingSource {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn serve(&self, stream: TcpStream) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let mut answers = stream.try_clone()?;
+        let mut lines = BufReader::new(stream).lines();
+        while let Some(request) = lines.next() {
+            let request = request?;
+            // The head ends with an empty line; a GET has no body.
+            for line in lines.by_ref() {
+                if line?.is_empty() {
+                    break;
+                }
+            }
+            let key = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+            self.loads.fetch_add(1, Ordering::Relaxed);
+            let counter = {
+                let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+                counters.get(&key).copied().unwrap_or(0)
+            };
+            // Time itself is what is asked for here: a source is as slow as it is told to be.
+            thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::Relaxed)));
+            let body = counter.to_string();
+            write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        }
+        Ok(())
+    }
+}
