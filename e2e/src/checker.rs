@@ -86,7 +86,7 @@ impl Check {
                 let (shared, source, group) = (Arc::clone(&shared), source.clone(), group.to_owned());
                 let nodes = nodes.to_vec();
                 threads.push(thread::spawn(move || {
-                    shared.remove(&source, &nodes, &group, key, key + remover * load.keys);
+                    shared.remove(&source, &nodes, &group, key, key + remover);
                 }));
             }
         }
@@ -129,9 +129,9 @@ impl Check {
 impl Shared {
     fn remove(&self, source: &CountingSource, nodes: &[SocketAddr], group: &str, key: usize, seed: usize) {
         let mut callers: Vec<Caller> = nodes.iter().copied().map(Caller::of).collect();
-        let (name, mut at) = (format!("key-{key}"), seed);
+        // It stays with its node as long as that one answers: of a key's removers one is always at a node that lives.
+        let (name, mut at) = (format!("key-{key}"), seed % nodes.len());
         while !self.over.load(Ordering::Relaxed) {
-            at = (at + 1) % callers.len();
             let counter = source.bump(&name);
             let began = Instant::now();
             let answer = callers[at].call("DELETE", &format!("/v1/groups/{group}/keys/{name}"), REMOVE);
@@ -142,6 +142,7 @@ impl Shared {
                 self.longest_remove_ms.fetch_max(took, Ordering::Relaxed);
             } else {
                 self.failed_removes.fetch_add(1, Ordering::Relaxed);
+                at = (at + 1) % callers.len();
                 thread::sleep(PAUSE);
             }
         }

@@ -4,6 +4,7 @@
 //! world (programs, images, kubeconfig) from variables that begin with `GROUPCACHE_E2E_`; `cargo xtask test process` and
 //! `cargo xtask test kubernetes` set them. Nothing here waits for time to pass: [`wait`] waits for a state.
 
+pub mod cable;
 pub mod cachecluster;
 pub mod caller;
 pub mod checker;

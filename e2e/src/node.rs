@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::cable::Cable;
 use crate::http;
 use crate::settings;
 use crate::spawned::Spawned;
@@ -31,6 +32,8 @@ struct Ports {
 pub struct Node {
     /// Its name in the ring.
     pub name: String,
+    /// Over which other nodes reach it.
+    pub cable: Cable,
     ports: Ports,
     process: Option<Spawned>,
 }
@@ -65,16 +68,14 @@ impl Nodes {
     /// When one does not get ready; its log is named.
     pub fn start_with(scenario: &str, count: usize, configuration: &Value) -> Result<Self> {
         let ports = free_ports(count * 3)?;
-        let nodes: Vec<Node> = ports
-            .chunks(3)
-            .zip('a'..)
-            .map(|(ports, name)| {
-                let ports = Ports { data: ports[0], cluster: ports[1], admin: ports[2] };
-                Node { name: name.to_string(), ports, process: None }
-            })
-            .collect();
+        let mut nodes: Vec<Node> = Vec::new();
+        for (ports, name) in ports.chunks(3).zip('a'..) {
+            let ports = Ports { data: ports[0], cluster: ports[1], admin: ports[2] };
+            let cable = Cable::to(ports.cluster)?;
+            nodes.push(Node { name: name.to_string(), cable, ports, process: None });
+        }
         let members: Vec<String> =
-            nodes.iter().map(|node| format!("{}={}", node.name, node.ports.cluster)).collect();
+            nodes.iter().map(|node| format!("{}={}", node.name, node.cable.address)).collect();
         let folder = tempfile::tempdir()?;
         let mut nodes = Self { nodes, scenario: scenario.to_owned(), folder, members: members.join(",") };
         fs::write(nodes.folder.path().join("groups.json"), configuration.to_string())
@@ -131,7 +132,7 @@ impl Nodes {
             .args(["--data-address", &node.ports.data.to_string()])
             .args(["--cluster-address", &node.ports.cluster.to_string()])
             .args(["--admin-address", &node.ports.admin.to_string()])
-            .args(["--advertise", &node.ports.cluster.to_string()])
+            .args(["--advertise", &node.cable.address.to_string()])
             .args(["--members", &self.members])
             .arg("--config")
             .arg(self.folder.path().join("groups.json"));

@@ -37,6 +37,9 @@ const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_millis(250);
 const DEFAULT_IN_FLIGHT: u32 = 64;
 const DEFAULT_QUEUED: u32 = 256;
 
+/// Longest window of a purge: for so long what is fetched of a purged key is not kept.
+pub const MAX_PURGE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Longest time any setting may name: what is longer is a mistake in the unit.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -115,7 +118,15 @@ pub fn check(wire: &cluster::Configuration, group_bytes: u64) -> Result<Checked,
     let loaders = check_loaders(&wire.loaders, &mut faults);
     check_names(&wire.groups, &mut faults);
     let purge_timeout = millis(wire.purge_timeout_ms).unwrap_or(DEFAULT_PURGE_TIMEOUT);
-    check_time(&mut faults, "configuration", "purgeTimeout", purge_timeout);
+    faults.unless(
+        purge_timeout <= MAX_PURGE_TIMEOUT,
+        "configuration",
+        format!(
+            "purgeTimeout is {} s; it is at most {} s: no node keeps a window open for longer",
+            purge_timeout.as_secs(),
+            MAX_PURGE_TIMEOUT.as_secs()
+        ),
+    );
     let staleness_bound = millis(wire.staleness_bound_ms).unwrap_or(DEFAULT_BOUND);
     check_time(&mut faults, "configuration", "stalenessBound", staleness_bound);
     faults.unless(

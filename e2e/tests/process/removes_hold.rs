@@ -1,4 +1,4 @@
-//! A Remove that has succeeded holds at every node: through a rolling restart, a frozen node and a killed one.
+//! A Remove that has succeeded holds at every node: through a rolling restart, a frozen node, one cut off from its peers, and a killed one.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ const LOAD: Duration = Duration::from_millis(5);
 const BOUND: &str = "1s";
 /// Frozen for longer than grants last.
 const FREEZE: Duration = Duration::from_secs(3);
+/// Cut off for so long.
+const CUT: Duration = Duration::from_secs(4);
 /// How long a phase between two faults lasts where nobody asks for more: `GROUPCACHE_E2E_SECONDS` is the whole run.
 const PHASE: Duration = Duration::from_secs(1);
 
@@ -35,7 +37,7 @@ fn check(name: &'static str, count: usize) -> anyhow::Result<()> {
     let check = Check::begin(&source, &data, "counters", load);
     let began = Instant::now();
     let whole = settings::number("SECONDS").map_or(Duration::ZERO, Duration::from_secs);
-    let (mut rounds, mut least) = (0, u64::MAX);
+    let (mut rounds, mut least, mut cut_off) = (0, u64::MAX, 0);
     loop {
         least = least.min(goes_on(&check)?);
         // A rolling restart.
@@ -49,6 +51,12 @@ fn check(name: &'static str, count: usize) -> anyhow::Result<()> {
         nodes.nodes[0].process()?.signal("STOP")?;
         wait_for(FREEZE);
         nodes.nodes[0].process()?.signal("CONT")?;
+        goes_on(&check)?;
+        // Cut off from its peers, but not from its readers, which it goes on to answer.
+        nodes.nodes[2].cable.cut();
+        wait_for(CUT);
+        cut_off += goes_on(&check)?;
+        nodes.nodes[2].cable.mend();
         goes_on(&check)?;
         nodes.nodes[1].process()?.signal("KILL")?;
         goes_on(&check)?;
@@ -64,7 +72,7 @@ fn check(name: &'static str, count: usize) -> anyhow::Result<()> {
     assert_eq!(verdict.stale, 0, "{}: {:#?}", verdict.words(), verdict.told);
     assert!(verdict.removes > 100 && least > 0, "{}", verdict.words());
     scenario.end(&format!(
-        "{count} nodes, {rounds} rounds of a rolling restart, a freeze of 3 s and a kill: {}; {} loads",
+        "{count} nodes, {rounds} rounds of a rolling restart, a freeze of 3 s, a cut of 5 s ({cut_off} Removes meanwhile) and a kill: {}; {} loads",
         verdict.words(),
         source.loads()
     ));

@@ -13,12 +13,10 @@ use groupcache_ring::Version;
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::configuration::MAX_PURGE_TIMEOUT;
 use crate::transport::calls::MAX_KEYS;
 use crate::transport::control::Control;
 use crate::transport::wire as table;
-
-/// Longest window a peer may open: more is a mistake in the unit, and would keep the key out of the cache.
-const MAX_WINDOW: Duration = Duration::from_secs(60);
 
 /// Most nodes that one call may bar: as many as a cluster may have.
 const MAX_BARRED: usize = groupcache_ring::snapshot::MAX_MEMBERS;
@@ -45,7 +43,7 @@ pub(crate) fn purge(
     let ack = groups.purge(&PurgeRequest {
         group: request.group.into(),
         what,
-        window: Duration::from_millis(request.window_ms).min(MAX_WINDOW),
+        window: Duration::from_millis(request.window_ms).min(MAX_PURGE_TIMEOUT),
         source_version: request.source_version,
         id: RemoveId(request.purge_id),
         round: request.round,
