@@ -225,6 +225,29 @@ pub const JOIN_FOUR: Scenario = Scenario {
     ..Scenario::BASE
 };
 
+/// A cluster begins: everyone joins, then everyone is active.
+pub const FIRST: Scenario = Scenario {
+    name: "first",
+    text: "a cluster begins: all join in a view that nobody grants in, then all are active",
+    views: &[View { joining: 0b111, ..View::of(0, [A, B]) }, View::of(0b111, [C, A])],
+    peeks: true,
+    restarts: 1,
+    ..Scenario::BASE
+};
+
+/// Everyone drains and joins again.
+pub const ALL_DRAIN: Scenario = Scenario {
+    name: "all-drain",
+    text: "all drain in a view that nobody grants in, and are active again after all have joined",
+    views: &[
+        View::of(0b111, [C, A]),
+        View { draining: 0b111, ..View::of(0, [C, A]) },
+        View { joining: 0b111, ..View::of(0, [C, A]) },
+        View::of(0b111, [C, A]),
+    ],
+    ..Scenario::BASE
+};
+
 /// All scenarios.
 pub const ALL: &[Scenario] = &[
     ONE_VIEW,
@@ -252,6 +275,8 @@ pub const ALL: &[Scenario] = &[
     GRANTORS_IN,
     GRANTORS_OUT,
     SHRINK,
+    FIRST,
+    ALL_DRAIN,
 ];
 
 /// The scenario of that name.

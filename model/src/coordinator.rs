@@ -141,9 +141,11 @@ impl Model {
 
     /// Whether these grantors are a blocking set of every view that counts.
     fn blocks(&self, remove: &Remove, barring: u8) -> bool {
-        (self.first_barred(remove)..=remove.view).all(|view| {
-            let view = self.view(view);
-            (view.grantors & barring).count_ones() >= u32::from(view.blocking())
+        (self.first_barred(remove)..=remove.view).all(|number| {
+            let view = self.view(number);
+            // The newest known has to: of those after it nothing is known.
+            let skipped = !view.binds() && number != remove.view && self.rules.has(Rule::R2Views);
+            skipped || (view.grantors & barring).count_ones() >= u32::from(view.blocking())
         })
     }
 

@@ -13,7 +13,8 @@ impl Model {
         }
         // No node knows a settled view above its own.
         let first = if self.rules.has(Rule::G1Majorities) { world.settled.min(own) } else { own };
-        (first..=own).map(|view| self.view(view).covered(&world.nodes[node].grants)).min().unwrap_or(0)
+        let binding = (first..=own).map(|view| self.view(view)).filter(|view| view.binds());
+        binding.map(|view| view.covered(&world.nodes[node].grants)).min().unwrap_or(0)
     }
 
     /// Whether the node may serve copies now.

@@ -38,9 +38,14 @@ impl View {
         self.grantors.count_ones() as u8 / 2 + 1
     }
 
-    /// How many bars make a majority impossible.
+    /// Whether anybody may serve by it. A view in which all members join binds nobody: it has no grantors to ask, and none to bar with.
+    pub const fn binds(&self) -> bool {
+        self.keepers() != 0
+    }
+
+    /// How many bars make a majority impossible. More than there can be where nobody grants: nobody can be barred there.
     pub const fn blocking(&self) -> u8 {
-        self.grantors.count_ones() as u8 - self.majority() + 1
+        if self.grantors == 0 { 1 } else { self.grantors.count_ones() as u8 - self.majority() + 1 }
     }
 
     /// For how many ticks these grants, one number per node, hold a majority of the grantors.

@@ -1,8 +1,8 @@
 //! The whole protocol holds in every small scenario, searched to its end, and a Remove can succeed there.
 
 use groupcache_model::catalogue::{
-    BAR_EXPIRY, GRANTORS_IN, JOIN, JOIN_ONE_GRANTOR, LEAVE, ONE_VIEW, ONE_VIEW_FLIGHTS, ONE_VIEW_WIDE, PEEKS,
-    PEEKS_EXPIRY, PEEKS_RESTART, TWO_NODES,
+    BAR_EXPIRY, FIRST, GRANTORS_IN, JOIN, JOIN_ONE_GRANTOR, LEAVE, ONE_VIEW, ONE_VIEW_FLIGHTS, ONE_VIEW_WIDE,
+    PEEKS, PEEKS_EXPIRY, PEEKS_RESTART, TWO_NODES,
 };
 use groupcache_model::model::Model;
 use groupcache_model::rules::Rules;
@@ -34,6 +34,11 @@ fn a_changed_owner_that_peeks_holds() {
 #[test]
 fn joins_and_leaves_hold() {
     hold(&[JOIN, JOIN_ONE_GRANTOR, LEAVE]);
+}
+
+#[test]
+fn the_first_view_of_a_cluster_in_which_nobody_grants_holds() {
+    hold(&[FIRST]);
 }
 
 #[test]
