@@ -1,10 +1,11 @@
 //! Worlds with one thing wrong, and the conditions that must say so.
 
 use groupcache_proto::cluster::Configuration;
-use groupcache_ring::{Snapshot, Version};
+use groupcache_ring::{Prior, Snapshot, Version};
 use serde_json::json;
 
 use super::*;
+use crate::ledger::settle::Wait;
 use crate::pods::{IMAGE_PULL_FAILED, Problem};
 use crate::report::{Applied, Refusal};
 
@@ -22,6 +23,9 @@ struct World {
     guarded: Vec<String>,
     unmade: Vec<Problem>,
     faults: Vec<String>,
+    settled: Version,
+    priors: usize,
+    waits: Option<Wait>,
     now: Timestamp,
 }
 
@@ -51,6 +55,9 @@ impl World {
             guarded: Vec::new(),
             unmade: Vec::new(),
             faults: Vec::new(),
+            settled: V,
+            priors: 0,
+            waits: None,
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
         }
     }
@@ -61,13 +68,22 @@ impl World {
     }
 
     fn status(&self) -> CacheClusterStatus {
-        let snapshot = Snapshot::new("uid", V, V, Vec::new(), self.members.clone()).expect("sound");
+        let prior = |n: usize| Prior {
+            version: Version::new(self.settled.epoch, n as u64),
+            grantors: Vec::new(),
+            members: self.members.clone(),
+        };
+        let snapshot = Snapshot::new("uid", V, self.settled, Vec::new(), self.members.clone())
+            .and_then(|snapshot| snapshot.with_priors((1..=self.priors).map(prior).collect()))
+            .expect("sound");
         let held = Held {
             snapshot,
             configuration: Configuration::default(),
             membership_since: V,
             configuration_since: Version::new(2, 3),
+            longest_bound: std::time::Duration::from_secs(5),
         };
+        let settlement = Settlement { settled: self.settled, waits: self.waits.clone() };
         status(&Facts {
             cluster: &self.cluster,
             image: "image:1",
@@ -77,6 +93,7 @@ impl World {
             blocked: (self.outdated > 1).then_some("c-2 may not be evicted now"),
             endpoints: &self.endpoints,
             held: &held,
+            settlement: &settlement,
             reports: &self.reports,
             guarded: &self.guarded,
             unmade: &self.unmade,
@@ -303,6 +320,35 @@ fn the_laggard_and_its_reason_are_named() {
         World::well().with(behind).with(behind).message(CONFIGURATION_APPLIED),
         "c-1 has not acknowledged 2.3 yet"
     );
+}
+
+#[test]
+fn while_an_earlier_membership_binds_the_ring_has_not_converged() {
+    let waits = |w: &mut World| {
+        w.settled = Version::new(1, 1);
+        w.priors = 2;
+        w.waits = Some(Wait::Adoption { version: Version::new(1, 2), by: vec!["c-9".into()] });
+    };
+    let world = World::well().with(waits);
+    assert_eq!(world.differs(), ["RingConverged=False/Settling"]);
+    assert_eq!(
+        world.message(RING_CONVERGED),
+        "an earlier membership than 2.4 still binds: waiting for c-9 to adopt 1.2"
+    );
+    let membership = world.status().membership.expect("a membership");
+    assert_eq!((membership.settled.as_deref(), membership.priors), (Some("1.1"), 2));
+
+    let joins = World::well().with(waits).with(|w| {
+        w.members[2].state = State::Joining;
+        let ring_hash = Ring::new(&w.members).hash();
+        w.reports.values_mut().for_each(|r| r.applied.as_mut().expect("reached").ring_hash = ring_hash);
+    });
+    assert_eq!(joins.message(RING_CONVERGED), "c-2 about to own keys: waiting for c-9 to adopt 1.2");
+
+    let crowded = World::well().with(waits).with(|w| w.priors = 16);
+    assert!(crowded.message(RING_CONVERGED).ends_with(
+        "; 16 earlier memberships bind, as many as may: members change again when one has settled"
+    ));
 }
 
 #[test]
