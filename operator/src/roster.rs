@@ -156,15 +156,15 @@ fn first_together(
     holds: &mut Holds,
     waits: &mut Waits,
 ) -> bool {
-    let staying = || present.values().filter(|endpoint| !endpoint.terminating);
+    let staying = || present.values().copied().filter(|endpoint| !endpoint.terminating);
     let ready =
-        |endpoint: &&Endpoint| sight.joined.contains(&endpoint.pod_uid) && sight.has(&endpoint.pod_uid);
+        |endpoint: &Endpoint| sight.joined.contains(&endpoint.pod_uid) && sight.has(&endpoint.pod_uid);
     let first = sight.before.iter().all(|member| member.state == State::Joining);
-    if !first || !staying().any(|endpoint| ready(endpoint)) {
+    if !first || !staying().any(ready) {
         holds.first_since = None;
         return true;
     }
-    let everyone = staying().all(|endpoint| ready(endpoint));
+    let everyone = staying().all(ready);
     everyone || !waits.until(*holds.first_since.get_or_insert(sight.now) + FIRST_TOGETHER)
 }
 
