@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::group::Group;
+use crate::invalidation::Invalidation;
 use crate::loader::Loader;
 use crate::quantity::Quantity;
 use crate::status::CacheClusterStatus;
@@ -118,6 +119,10 @@ pub struct CacheClusterSpec {
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub loaders: Vec<Loader>,
+
+    /// How long invalidation may take, when nodes cannot be reached.
+    #[serde(default)]
+    pub invalidation: Invalidation,
 
     /// Seconds for which a node that was told to stop goes on serving, so that clients learn of it. Changing it rolls the pods.
     #[serde(default = "default_drain_seconds")]

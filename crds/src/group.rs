@@ -1,6 +1,7 @@
 //! One group: a key space with its loader, its budget and its freshness.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::{self, Quantity};
@@ -69,11 +70,25 @@ pub struct Group {
     #[schemars(length(min = 1, max = 63))]
     pub loader_name: Option<String>,
 
+    /// What a node does that is cut off from the others and so cannot know of Removes.
+    #[serde(default)]
+    pub on_quorum_loss: OnQuorumLoss,
+
     /// Other names under which the group can be asked for; any text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub aliases: Vec<String>,
+}
+
+/// What a node does that is cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnQuorumLoss {
+    /// It loads for every Get and keeps nothing, so that no Get answers what a Remove has removed.
+    #[default]
+    PassThrough,
+    /// It goes on serving what it holds; a Get there may answer what a Remove has removed.
+    ServeStale,
 }
 
 fn default_hot_cache_percent() -> i32 {

@@ -1,6 +1,7 @@
 //! What a user may ask for: the `CacheCluster` types with their CEL rules, and the generated YAML.
 //!
 //! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
+//! * [`invalidation`]: how long "every node" may take in a Remove.
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
 //! * [`manifest`]: the YAML of the definition, plain and for the chart.
@@ -12,6 +13,8 @@
 pub mod cluster;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod group;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod invalidation;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod loader;
 pub mod manifest;

@@ -68,4 +68,12 @@ pub struct Membership {
 
     /// Members that have acknowledged this epoch and sequence.
     pub acknowledged: i32,
+
+    /// The newest epoch and sequence that is settled, as `epoch.sequence`: nobody acts by an older one any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 41))]
+    pub settled: Option<String>,
+
+    /// Earlier memberships that still bind; 0 when the ring is at rest.
+    pub priors: i32,
 }

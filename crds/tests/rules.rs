@@ -56,6 +56,8 @@ fn what_is_sound_is_taken() {
         &[("/spec/groups/-", json!({"name": "more", "maxBytes": "100Mi", "maxValueBytes": "8Mi"}))],
         &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
+        &[("/spec/invalidation", json!({"stalenessBoundSeconds": 1}))],
+        &[("/spec/invalidation", json!({"stalenessBoundSeconds": 2, "purgeTimeoutMilliseconds": 2000}))],
     ];
     for changes in table {
         assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
@@ -98,6 +100,14 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
             "groups[].maxBytes together must not be greater",
         ),
         (&[("/spec/memory", json!({"cachePercent": 10}))], "groups[].maxBytes together must not be greater"),
+        (
+            &[("/spec/invalidation", json!({"stalenessBoundSeconds": 2, "purgeTimeoutMilliseconds": 2001}))],
+            "stalenessBoundSeconds must not be shorter than purgeTimeoutMilliseconds",
+        ),
+        (
+            &[("/spec/invalidation", json!({"purgeTimeoutMilliseconds": 5001}))],
+            "stalenessBoundSeconds must not be shorter than purgeTimeoutMilliseconds",
+        ),
         (&[("/metadata/name", json!("a".repeat(41)))], "metadata.name must be at most 40 characters"),
         (&[("/metadata/name", json!("a.b"))], "metadata.name must start with a letter"),
         (&[("/metadata/name", json!("1a"))], "metadata.name must start with a letter"),

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// At least one node of the ring serves.
 pub const AVAILABLE: &str = "Available";
-/// Every node agrees on who is in the ring.
+/// Every node agrees on who is in the ring, and nobody acts by an earlier one.
 pub const RING_CONVERGED: &str = "RingConverged";
 /// Something is on its way to what the spec asks for.
 pub const PROGRESSING: &str = "Progressing";
@@ -28,6 +28,8 @@ pub mod reason {
     pub const NOT_ACKNOWLEDGED: &str = "NotAcknowledged";
     /// RingConverged: nodes have one version and yet another ring.
     pub const RINGS_DIFFER: &str = "RingsDiffer";
+    /// RingConverged: all nodes know the ring, and an earlier one still binds.
+    pub const SETTLING: &str = "Settling";
     /// RingConverged: a node is about to get keys.
     pub const MEMBERS_JOINING: &str = "MembersJoining";
     /// RingConverged, Degraded: members are kept in the ring although they look gone.

@@ -5,14 +5,16 @@
 
 use std::collections::HashSet;
 
+use groupcache_crds::group::OnQuorumLoss;
+use groupcache_crds::invalidation::{DEFAULT_PURGE_TIMEOUT_MILLISECONDS, DEFAULT_STALENESS_BOUND_SECONDS};
 use groupcache_crds::{CacheClusterSpec, Group, Loader, Quantity};
 use groupcache_proto::cluster;
 use tonic::transport::Uri;
 
-/// After this long without a word a node has certainly stopped serving copies.
-pub const STALENESS_BOUND_MS: u64 = 5_000;
-/// What a purge may take at one node.
-pub const PURGE_TIMEOUT_MS: u64 = 1_000;
+/// After this long without a word a node has certainly stopped serving copies, unless a spec says otherwise.
+pub const STALENESS_BOUND_MS: u64 = DEFAULT_STALENESS_BOUND_SECONDS as u64 * 1000;
+/// What a purge may take at one node, unless a spec says otherwise.
+pub const PURGE_TIMEOUT_MS: u64 = DEFAULT_PURGE_TIMEOUT_MILLISECONDS as u64;
 
 /// The configuration of this spec.
 ///
@@ -24,15 +26,28 @@ pub fn configuration(spec: &CacheClusterSpec) -> Result<cluster::Configuration, 
     let groups = spec.groups.iter().map(|asked| group(asked, spec, &mut faults)).collect();
     check_names(spec, &mut faults);
     check_memory(spec, &mut faults);
+    let (staleness_bound_ms, purge_timeout_ms) = invalidation(spec, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(cluster::Configuration {
-        groups,
-        loaders,
-        staleness_bound_ms: STALENESS_BOUND_MS,
-        purge_timeout_ms: PURGE_TIMEOUT_MS,
-    })
+    Ok(cluster::Configuration { groups, loaders, staleness_bound_ms, purge_timeout_ms })
+}
+
+fn invalidation(spec: &CacheClusterSpec, faults: &mut Vec<String>) -> (u64, u64) {
+    let bound = milliseconds(Some(spec.invalidation.staleness_bound_seconds));
+    let purge = u64::from(natural(spec.invalidation.purge_timeout_milliseconds));
+    if bound == 0 || purge == 0 {
+        faults.push(
+            "invalidation: stalenessBoundSeconds and purgeTimeoutMilliseconds must be greater than 0"
+                .to_owned(),
+        );
+    } else if bound < purge {
+        faults.push(format!(
+            "invalidation.stalenessBoundSeconds is {} and must not be shorter than invalidation.purgeTimeoutMilliseconds, {purge}",
+            spec.invalidation.staleness_bound_seconds
+        ));
+    }
+    (bound, purge)
 }
 
 fn group(asked: &Group, spec: &CacheClusterSpec, faults: &mut Vec<String>) -> cluster::Group {
@@ -66,7 +81,10 @@ fn group(asked: &Group, spec: &CacheClusterSpec, faults: &mut Vec<String>) -> cl
         max_key_bytes: natural(asked.max_key_bytes),
         max_value_bytes: u32::try_from(max_value_bytes).unwrap_or(u32::MAX),
         mode: cluster::GroupMode::Owned.into(),
-        on_quorum_loss: cluster::QuorumLoss::PassThrough.into(),
+        on_quorum_loss: match asked.on_quorum_loss {
+            OnQuorumLoss::PassThrough => cluster::QuorumLoss::PassThrough.into(),
+            OnQuorumLoss::ServeStale => cluster::QuorumLoss::ServeStale.into(),
+        },
         abandoned_loads: cluster::AbandonedLoads::Finish.into(),
         ..cluster::Group::default()
     }
@@ -225,6 +243,30 @@ groups:
             assert!(faults.iter().any(|fault| fault.contains(part)), "{part}: {faults:#?}");
         }
         assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    }
+
+    #[test]
+    fn what_is_asked_of_invalidation_reaches_the_nodes() {
+        let made = configuration(&spec(SOUND)).unwrap();
+        assert_eq!((made.staleness_bound_ms, made.purge_timeout_ms), (5_000, 1_000));
+        assert_eq!(made.groups[0].on_quorum_loss(), cluster::QuorumLoss::PassThrough);
+        let asked = |asked: &str| {
+            let group = SOUND.replace("ttlSeconds: 60", "onQuorumLoss: ServeStale");
+            configuration(&spec(&format!("invalidation: {asked}{group}")))
+        };
+        let made = asked("{ stalenessBoundSeconds: 2, purgeTimeoutMilliseconds: 2000 }").unwrap();
+        assert_eq!((made.staleness_bound_ms, made.purge_timeout_ms), (2_000, 2_000));
+        assert_eq!(made.groups[0].on_quorum_loss(), cluster::QuorumLoss::ServeStale);
+        for (faulty, said) in [
+            (
+                "{ stalenessBoundSeconds: 2, purgeTimeoutMilliseconds: 2001 }",
+                "invalidation.stalenessBoundSeconds is 2 and",
+            ),
+            ("{ stalenessBoundSeconds: 0 }", "invalidation: stalenessBoundSeconds and"),
+            ("{ purgeTimeoutMilliseconds: -1 }", "invalidation: stalenessBoundSeconds and"),
+        ] {
+            assert!(asked(faulty).unwrap_err()[0].starts_with(said), "{faulty}");
+        }
     }
 
     #[test]

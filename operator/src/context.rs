@@ -58,7 +58,7 @@ pub struct Memory {
     pub written: Option<Version>,
     /// Bounds of the roster that run.
     pub holds: Holds,
-    /// Since when everyone has the version in force.
+    /// Who has adopted what, and since when.
     pub settling: Settling,
 }
 

@@ -4,14 +4,20 @@
 //! Whoever takes over writes under a higher epoch than the ledger, the status and every node know of; so a ledger that was
 //! lost or restored from an old copy catches up by itself, and a predecessor that still writes is told apart.
 
+pub mod chain;
+pub mod grantors;
 pub mod settle;
 pub mod store;
 
+use std::time::Duration;
+
 use groupcache_proto::{cluster, convert};
-use groupcache_ring::snapshot::MAX_GRANTORS;
-use groupcache_ring::{Member, Snapshot, State, Version};
+use groupcache_ring::prior::MAX_PRIORS;
+use groupcache_ring::{Member, Prior, Snapshot, Version};
 use prost::Message;
 use thiserror::Error;
+
+use crate::configuration::{PURGE_TIMEOUT_MS, STALENESS_BOUND_MS};
 
 /// No operator ever counted further, neither epochs nor sequences; whoever says so is broken and is not followed.
 ///
@@ -25,10 +31,12 @@ pub struct Held {
     pub snapshot: Snapshot,
     /// The groups and loaders.
     pub configuration: cluster::Configuration,
-    /// The version in which members or grantors last changed.
+    /// The version since which everyone is bound to the same: the same pods in the same states, the same grantors.
     pub membership_since: Version,
     /// The version in which the configuration last changed.
     pub configuration_since: Version,
+    /// The longest staleness bound of any version since the settled one: a grant by one of these may run for as long.
+    pub longest_bound: Duration,
 }
 
 /// What the ledger should hold.
@@ -79,26 +87,22 @@ pub enum Refused {
 /// See [`Refused`].
 pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<Held>, Refused> {
     let held = held.filter(|held| held.snapshot.cluster_uid() == wanted.cluster_uid);
-    let now = held.map_or(Version::PROVISIONAL, |held| held.snapshot.version());
+    let now = held.map_or(Version::PROVISIONAL, Held::version);
     if let Some(written) = known.written.filter(|written| now.epoch > written.epoch) {
         return Err(Refused::Deposed { ledger: now, ours: written.epoch });
     }
-    let before = held.map(|held| held.snapshot.grantors()).unwrap_or_default();
-    let grantors = grantors(&wanted.members, before);
-    let configuration = wanted
-        .configuration
-        .or_else(|| held.map(|held| held.configuration.clone()))
-        .unwrap_or_else(empty_configuration);
-    let settled = held.map_or(wanted.settled, |held| held.snapshot.settled().max(wanted.settled)).min(now);
-
-    let membership_changed =
-        held.is_none_or(|h| h.snapshot.members() != wanted.members || h.snapshot.grantors() != grantors);
-    let configuration_changed = held.is_none_or(|h| h.configuration != configuration);
-    // Told once per change of the members; a version told only for this would otherwise call for the next one.
-    let newly_settled =
-        held.is_some_and(|h| h.snapshot.settled() < h.membership_since && settled >= h.membership_since);
     let highest = known.highest();
-    if !membership_changed && !configuration_changed && !newly_settled && highest <= now {
+    let cluster_uid = wanted.cluster_uid.clone();
+    let settled =
+        held.map_or(Version::PROVISIONAL, |held| held.snapshot.settled().max(wanted.settled)).min(now);
+    let draft = Draft::new(held, wanted, settled);
+
+    let members_changed =
+        held.is_none_or(|h| h.snapshot.members() != draft.members || h.snapshot.grantors() != draft.grantors);
+    let configuration_changed = held.is_none_or(|h| h.configuration != draft.configuration);
+    // What is settled is the first version of a membership: one published only to tell of it calls for no other.
+    let newly_settled = held.is_some_and(|h| h.snapshot.settled() < settled);
+    if !members_changed && !configuration_changed && !newly_settled && highest <= now {
         return Ok(None);
     }
 
@@ -106,41 +110,92 @@ pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<
         Some(written) if highest <= now && written.epoch == now.epoch => now.next(),
         _ => highest.max(now).next_epoch(),
     };
-    let snapshot =
-        Snapshot::new(wanted.cluster_uid, version, settled, grantors, wanted.members).map_err(|faults| {
+    // Nobody was there before the first version of a cluster without a past.
+    let settled = if held.is_none() && highest == Version::PROVISIONAL { version } else { settled };
+    let snapshot = Snapshot::new(cluster_uid, version, settled, draft.grantors, draft.members)
+        .and_then(|snapshot| snapshot.with_priors(draft.priors))
+        .map_err(|faults| {
             Refused::Faulty(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
     Ok(Some(Held {
         snapshot,
-        configuration,
-        membership_since: since(membership_changed, version, held.map(|held| held.membership_since)),
-        configuration_since: since(configuration_changed, version, held.map(|held| held.configuration_since)),
+        configuration: draft.configuration,
+        membership_since: held.filter(|_| draft.same).map_or(version, |held| held.membership_since),
+        configuration_since: held
+            .filter(|_| !configuration_changed)
+            .map_or(version, |h| h.configuration_since),
+        longest_bound: draft.longest_bound,
     }))
 }
 
-fn since(changed: bool, version: Version, before: Option<Version>) -> Version {
-    if changed { version } else { before.unwrap_or(version) }
+/// The content of a version that has no number yet.
+struct Draft {
+    members: Vec<Member>,
+    grantors: Vec<String>,
+    configuration: cluster::Configuration,
+    /// It binds everyone as the version before.
+    same: bool,
+    priors: Vec<Prior>,
+    longest_bound: Duration,
+}
+
+impl Draft {
+    fn new(held: Option<&Held>, wanted: Wanted, settled: Version) -> Draft {
+        let configuration = wanted
+            .configuration
+            .or_else(|| held.map(|held| held.configuration.clone()))
+            .unwrap_or_else(empty_configuration);
+        let grantors = grantors::choose(&wanted.members, held.map(|held| &held.snapshot));
+        let Some(held) = held else {
+            let (longest_bound, members) = (bound_of(&configuration), wanted.members);
+            return Draft {
+                members,
+                grantors,
+                configuration,
+                same: false,
+                priors: Vec::new(),
+                longest_bound,
+            };
+        };
+        let draft = Draft::after(held, wanted.members, grantors, configuration, settled);
+        if draft.priors.len() <= MAX_PRIORS {
+            return draft;
+        }
+        // One more membership than a snapshot may name: the ring stands still until something settles, the configuration goes on.
+        let (members, grantors) = (held.snapshot.members().to_vec(), held.snapshot.grantors().to_vec());
+        let shorter = bound_of(&draft.configuration) < held.bound();
+        let configuration = if shorter { held.configuration.clone() } else { draft.configuration };
+        Draft::after(held, members, grantors, configuration, settled)
+    }
+
+    fn after(
+        held: &Held,
+        members: Vec<Member>,
+        grantors: Vec<String>,
+        configuration: cluster::Configuration,
+        settled: Version,
+    ) -> Draft {
+        let bound = bound_of(&configuration);
+        let same = chain::binds_alike(held, &members, &grantors, bound);
+        let priors = chain::priors(held, settled, same);
+        let longest_bound = if priors.is_empty() { bound } else { bound.max(held.longest_bound) };
+        Draft { members, grantors, configuration, same, priors, longest_bound }
+    }
 }
 
 fn empty_configuration() -> cluster::Configuration {
     cluster::Configuration {
-        staleness_bound_ms: crate::configuration::STALENESS_BOUND_MS,
-        purge_timeout_ms: crate::configuration::PURGE_TIMEOUT_MS,
+        staleness_bound_ms: STALENESS_BOUND_MS,
+        purge_timeout_ms: PURGE_TIMEOUT_MS,
         ..cluster::Configuration::default()
     }
 }
 
-/// Up to seven Active members: those who are already, then the first by name. Few change when the members do.
-fn grantors(members: &[Member], before: &[String]) -> Vec<String> {
-    let active = |name: &&String| members.iter().any(|m| m.name == **name && m.state == State::Active);
-    let mut chosen: Vec<String> = before.iter().filter(active).take(MAX_GRANTORS).cloned().collect();
-    for member in members.iter().filter(|member| member.state == State::Active) {
-        if chosen.len() < MAX_GRANTORS && !chosen.contains(&member.name) {
-            chosen.push(member.name.clone());
-        }
+fn bound_of(configuration: &cluster::Configuration) -> Duration {
+    match configuration.staleness_bound_ms {
+        0 => Duration::from_millis(STALENESS_BOUND_MS),
+        bound => Duration::from_millis(bound),
     }
-    chosen.sort();
-    chosen
 }
 
 fn is_sound(version: Version) -> bool {
@@ -163,6 +218,18 @@ impl Held {
         self.snapshot.version()
     }
 
+    /// The staleness bound in force.
+    #[must_use]
+    pub fn bound(&self) -> Duration {
+        bound_of(&self.configuration)
+    }
+
+    /// True if no other membership can follow before something settles: the snapshot could not name all that bind.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        chain::priors(self, self.snapshot.settled(), false).len() > MAX_PRIORS
+    }
+
     /// What is pushed and stored.
     #[must_use]
     pub fn to_wire(&self) -> cluster::SignedSnapshot {
@@ -177,6 +244,7 @@ impl Held {
         bytes: &[u8],
         membership_since: Version,
         configuration_since: Version,
+        longest_bound: Option<Duration>,
     ) -> Result<Self, String> {
         let signed = cluster::SignedSnapshot::decode(bytes).map_err(|error| error.to_string())?;
         let wire = convert::open(&signed).map_err(|error| error.to_string())?;
@@ -193,7 +261,8 @@ impl Held {
             return Err(format!("it is at {version} and speaks of {since}"));
         }
         let configuration = wire.configuration.unwrap_or_default();
-        Ok(Held { snapshot, configuration, membership_since, configuration_since })
+        let longest_bound = bound_of(&configuration).max(longest_bound.unwrap_or_default());
+        Ok(Held { snapshot, configuration, membership_since, configuration_since, longest_bound })
     }
 }
 

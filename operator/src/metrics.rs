@@ -1,5 +1,6 @@
 //! What the operator counts.
 
+use groupcache_ring::Snapshot;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -61,6 +62,7 @@ pub struct Metrics {
     epoch: Family<OfCluster, Gauge>,
     sequence: Family<OfCluster, Gauge>,
     unconverged: Family<OfCluster, Gauge>,
+    earlier: Family<OfCluster, Gauge>,
 }
 
 impl Metrics {
@@ -77,6 +79,7 @@ impl Metrics {
             epoch: Family::default(),
             sequence: Family::default(),
             unconverged: Family::default(),
+            earlier: Family::default(),
         };
         let name = |short: &str| format!("groupcache_operator_{short}");
         let m = &metrics;
@@ -96,6 +99,8 @@ impl Metrics {
         registry.register(name("membership_sequence"), "Sequence in force", m.sequence.clone());
         let help = "Nodes that have not acknowledged the version in force";
         registry.register(name("unconverged_nodes"), help, m.unconverged.clone());
+        let help = "Earlier memberships that still bind";
+        registry.register(name("earlier_memberships"), help, m.earlier.clone());
         metrics
     }
 
@@ -121,19 +126,20 @@ impl Metrics {
     }
 
     /// What is in force in a cluster.
-    pub fn in_force(&self, key: &Key, version: groupcache_ring::Version, unconverged: usize, guarded: usize) {
-        let of = of(key);
+    pub fn in_force(&self, key: &Key, snapshot: &Snapshot, unconverged: usize, guarded: usize) {
+        let (of, version) = (of(key), snapshot.version());
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.epoch.get_or_create(&of).set(number(version.epoch));
         self.sequence.get_or_create(&of).set(number(version.sequence));
         self.unconverged.get_or_create(&of).set(number(unconverged as u64));
         self.guarded.get_or_create(&of).set(number(guarded as u64));
+        self.earlier.get_or_create(&of).set(number(snapshot.priors().len() as u64));
     }
 
     /// A cluster is gone, and so are its series.
     pub fn forget(&self, key: &Key) {
         let of = of(key);
-        for family in [&self.epoch, &self.sequence, &self.unconverged, &self.guarded] {
+        for family in [&self.epoch, &self.sequence, &self.unconverged, &self.guarded, &self.earlier] {
             family.remove(&of);
         }
     }
@@ -156,7 +162,9 @@ mod tests {
         // What has labels is there once it was counted.
         metrics.reconciled(ReconcileResult::Done, 0.1);
         metrics.pushed(PushResult::Older);
-        metrics.in_force(&Key::new("c").within("n"), groupcache_ring::Version::new(1, 1), 0, 0);
+        let version = groupcache_ring::Version::new(1, 1);
+        let snapshot = Snapshot::new("uid", version, version, Vec::new(), Vec::new()).expect("a snapshot");
+        metrics.in_force(&Key::new("c").within("n"), &snapshot, 0, 0);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
         let kinds: Vec<Vec<&str>> = text
@@ -164,7 +172,7 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .map(|line| line.split(' ').collect())
             .collect();
-        assert!(kinds.len() >= 9, "{text}");
+        assert!(kinds.len() >= 10, "{text}");
         for kind in kinds {
             let total = if kind[1] == "counter" { "_total" } else { "" };
             let row = format!("| `{}{total}` | {} |", kind[0], kind[1]);

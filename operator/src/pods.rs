@@ -59,16 +59,21 @@ pub const OBJECT_REFUSED: &str = "ObjectRefused";
 /// The facts about a pod of the cluster with this uid.
 #[must_use]
 pub fn facts(pod: &Pod, cluster_uid: &str, now: Timestamp) -> PodFacts {
-    let made_for = pod.annotations().get(names::CLUSTER_UID);
     PodFacts {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
         revision: pod.labels().get(REVISION_LABEL).cloned().unwrap_or_default(),
         ready: condition(pod, "Ready").is_some_and(|(status, ..)| status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
-        stray: made_for.is_some_and(|uid| uid != cluster_uid),
+        stray: is_stray(pod, cluster_uid),
         problem: problem(pod, now),
     }
+}
+
+/// True if it was made for another CacheCluster of this name, by whose memberships alone it acts.
+#[must_use]
+pub fn is_stray(pod: &Pod, cluster_uid: &str) -> bool {
+    pod.annotations().get(names::CLUSTER_UID).is_some_and(|uid| uid != cluster_uid)
 }
 
 fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {

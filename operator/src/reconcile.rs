@@ -1,6 +1,6 @@
 //! The order of things for one cluster: observe, plan, apply, roster, ledger, push, roll, status.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use groupcache_crds::CacheCluster;
@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use crate::applied::Applied;
 use crate::configuration::configuration;
 use crate::context::{Context, Error, Memory};
-use crate::ledger::{self, Held, Known, Refused, Wanted, store};
+use crate::ledger::settle::{Settlement, Watch};
+use crate::ledger::{self, Held, Known, Refused, Wanted, chain, store};
 use crate::observe::{Observed, observe, version_in};
 use crate::plan;
 use crate::pods::{NAME_TAKEN, Problem};
@@ -58,7 +59,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let reports = context.push.reports(&key).all();
     let wanted = configuration(&cluster.spec);
 
-    let (roster, held, settles_in) =
+    let InForce { held, roster, settlement } =
         advance(cluster, context, &observed, &reports, wanted.as_ref().ok(), &mut memory).await?;
     context.push.publish(&key, published(&held), targets(&observed));
 
@@ -78,18 +79,19 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         blocked: blocked.as_ref().ok().and_then(Option::as_deref),
         endpoints: &observed.endpoints,
         held: &held,
+        settlement: &settlement,
         reports: &reports,
         guarded: &roster.guarded,
         unmade: &unmade,
         faults: wanted.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
         now,
     };
-    context.metrics.in_force(&key, held.version(), facts.unconverged(), roster.guarded.len());
+    context.metrics.in_force(&key, &held.snapshot, facts.unconverged(), roster.guarded.len());
     tell(cluster, context, &status::status(&facts)).await?;
 
     // Nobody tells when a name becomes free, a budget allows, or the API server changes its mind.
     let retry = (!unmade.is_empty() || blocked?.is_some()).then_some(REFUSED_AGAIN);
-    let look_again = [roster.look_again_in, settles_in, retry].into_iter().flatten().min();
+    let look_again = [roster.look_again_in, settlement.look_again_in(), retry].into_iter().flatten().min();
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
 }
 
@@ -123,7 +125,14 @@ async fn tell(cluster: &CacheCluster, context: &Context, told: &CacheClusterStat
     Ok(())
 }
 
-/// From what is seen to what is in force: the roster, and the ledger written if that changes anything.
+/// What a look has come to.
+struct InForce {
+    held: Held,
+    roster: Roster,
+    settlement: Settlement,
+}
+
+/// From what is seen to what is in force: what has settled, the roster, and the ledger written if that changes anything.
 async fn advance(
     cluster: &CacheCluster,
     context: &Context,
@@ -131,7 +140,7 @@ async fn advance(
     reports: &HashMap<String, Report>,
     configuration: Option<&groupcache_proto::cluster::Configuration>,
     memory: &mut Memory,
-) -> Result<(Roster, Held, Option<Duration>), Error> {
+) -> Result<InForce, Error> {
     let now = Instant::now();
     let uid = cluster.uid().unwrap_or_default();
     let held = observed.page.held.as_ref().filter(|held| held.snapshot.cluster_uid() == uid);
@@ -140,25 +149,10 @@ async fn advance(
         reported: report::highest(reports),
         written: memory.written,
     };
-    let has_a_past = known.highest() > Version::PROVISIONAL;
-    let before = match held {
-        Some(held) => held.snapshot.members().to_vec(),
-        None if has_a_past => recovered(&observed.endpoints, reports),
-        None => Vec::new(),
-    };
-    let sight = Sight {
-        now,
-        before: &before,
-        version: held.map(Held::version).unwrap_or_default(),
-        endpoints: &observed.endpoints,
-        reports,
-        replicas: usize::try_from(cluster.spec.replicas).unwrap_or(0),
-    };
-    let roster = roster(&sight, &mut memory.holds);
-    let (settled, mut settles_in) = match held {
-        Some(held) => memory.settling.look(now, &held.snapshot, reports),
-        None => (Version::PROVISIONAL, None),
-    };
+    let settled =
+        held.map(|held| memory.settling.look(&Watch { now, held, reports, alive: &observed.alive }).settled);
+    let settled = settled.unwrap_or_default();
+    let roster = members(cluster, observed, reports, (held, settled, known), memory);
     let wanted = Wanted {
         cluster_uid: uid,
         members: roster.members.clone(),
@@ -171,24 +165,74 @@ async fn advance(
         }
         next => next?,
     };
-    let in_force = match (next, held) {
+    let held = match (next, held) {
         (Some(next), _) => {
-            if context.deposed.is_cancelled() {
-                return Err(Error::Deposed);
-            }
-            store::write(&context.client, cluster, &observed.page, &next).await?;
+            write(cluster, context, observed, &next).await?;
             memory.written = Some(next.version());
-            settles_in = None;
-            let (version, members) = (next.version(), next.snapshot.members().len());
-            tracing::info!(cluster = %cluster.name_any(), %version, members, "the ledger moved on");
             next
         }
         (None, Some(held)) => held.clone(),
         // Without a ledger there is always something to write.
         (None, None) => return Err(Refused::Faulty("nothing is in force".to_owned()).into()),
     };
+    let settlement = memory.settling.look(&Watch { now, held: &held, reports, alive: &observed.alive });
+    tell_standstill(cluster, &held, &roster);
     context.remember(&ObjectRef::from_obj(cluster), memory.clone());
-    Ok((roster, in_force, settles_in))
+    Ok(InForce { held, roster, settlement })
+}
+
+/// Who is in the ring, from what there is and what has settled.
+fn members(
+    cluster: &CacheCluster,
+    observed: &Observed,
+    reports: &HashMap<String, Report>,
+    (held, settled, known): (Option<&Held>, Version, Known),
+    memory: &mut Memory,
+) -> Roster {
+    let has_a_past = known.highest() > Version::PROVISIONAL;
+    let before = match held {
+        Some(held) => held.snapshot.members().to_vec(),
+        None if has_a_past => recovered(&observed.endpoints, reports),
+        None => Vec::new(),
+    };
+    let joined = held.map_or_else(HashSet::new, |held| chain::joined(held, settled));
+    let sight = Sight {
+        now: Instant::now(),
+        before: &before,
+        version: held.map(Held::version).unwrap_or_default(),
+        joined: &joined,
+        endpoints: &observed.endpoints,
+        reports,
+        replicas: usize::try_from(cluster.spec.replicas).unwrap_or(0),
+    };
+    roster(&sight, &mut memory.holds)
+}
+
+async fn write(
+    cluster: &CacheCluster,
+    context: &Context,
+    observed: &Observed,
+    next: &Held,
+) -> Result<(), Error> {
+    if context.deposed.is_cancelled() {
+        return Err(Error::Deposed);
+    }
+    store::write(&context.client, cluster, &observed.page, next).await?;
+    let snapshot = &next.snapshot;
+    let (members, earlier) = (snapshot.members().len(), snapshot.priors().len());
+    let (version, settled) = (next.version(), snapshot.settled());
+    tracing::info!(cluster = %cluster.name_any(), %version, %settled, members, earlier, "the ledger moved on");
+    Ok(())
+}
+
+/// Says that members may not change now, if they would.
+fn tell_standstill(cluster: &CacheCluster, held: &Held, roster: &Roster) {
+    if held.is_crowded() && held.snapshot.members() != roster.members {
+        tracing::warn!(
+            cluster = %cluster.name_any(), namespace = ?cluster.namespace(), version = %held.version(),
+            "too many memberships are not settled; the ring stands still until one is: see the condition RingConverged"
+        );
+    }
 }
 
 /// The ledger is above this process' epoch: by a successor, or by the hand of a user, which must not end the operator of all

@@ -1,9 +1,9 @@
 //! Who is in the ring: from the endpoints that exist, the members before, and what nodes acknowledged. Pure.
 //!
-//! A pod is Joining as soon as it has an address, Active once it and everyone it concerns has acknowledged a snapshot that names
-//! it, Draining as soon as it terminates, and no member when it is gone. Readiness matters only for leaving, and only after
-//! [`HOLD_DOWN`]: a node that is slow for a moment must not move everyone's keys. However wrong the endpoints look, no step takes
-//! more than half of the Active members ([`GUARD_PATIENCE`]).
+//! A pod is Joining as soon as it has an address, Active once a membership in which it is Joining has settled and it has
+//! acknowledged the newest, Draining as soon as it terminates, and no member when it is gone. Readiness matters only for leaving,
+//! and only after [`HOLD_DOWN`]: a node that is slow for a moment must not move everyone's keys. However wrong the endpoints look,
+//! no step takes more than half of the Active members ([`GUARD_PATIENCE`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::report::Report;
 
 /// How long an Active member may be not serving before it loses its keys.
 pub const HOLD_DOWN: Duration = Duration::from_secs(30);
-/// How long a joining member waits for the others to acknowledge that it joins.
-pub const JOIN_BOUND: Duration = Duration::from_secs(10);
+/// How long the first members of a ring wait for each other, so that they begin as one membership and not as several in a row.
+pub const FIRST_TOGETHER: Duration = Duration::from_secs(5);
 /// How long a picture in which most of the ring is missing must last before it is believed.
 pub const GUARD_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,8 @@ pub const GUARD_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub struct Holds {
     not_serving_since: HashMap<String, Instant>,
-    joining_since: HashMap<String, Instant>,
+    /// Since when somebody could be the first to own keys.
+    first_since: Option<Instant>,
     /// Lost their keys because they did not serve; they must serve again to get them back.
     demoted: HashSet<String>,
     guard_since: Option<Instant>,
@@ -40,6 +41,8 @@ pub struct Sight<'a> {
     pub before: &'a [Member],
     /// The version that the ledger holds.
     pub version: Version,
+    /// The uids of those who are known to everyone who acts, and so may own keys.
+    pub joined: &'a HashSet<String>,
     /// Every endpoint there is, from a live list.
     pub endpoints: &'a [Endpoint],
     /// What the nodes acknowledged, by pod uid.
@@ -66,11 +69,12 @@ pub fn roster(sight: &Sight<'_>, holds: &mut Holds) -> Roster {
     let uids: HashSet<&str> = present.values().map(|e| e.pod_uid.as_str()).collect();
     holds.forget_all_but(&uids);
     let mut waits = Waits::new(sight.now);
+    let together = first_together(sight, &present, holds, &mut waits);
 
     let mut members: BTreeMap<String, Member> = BTreeMap::new();
     for (name, endpoint) in &present {
         let before = sight.before.iter().find(|m| m.name == *name && m.pod_uid == endpoint.pod_uid);
-        let state = next_state(endpoint, before, sight, &present, holds, &mut waits);
+        let state = next_state(endpoint, before, sight, together, holds, &mut waits);
         members.insert((*name).to_owned(), member(endpoint, state, before, sight.reports));
     }
     let guarded = guard(sight, &mut members, holds, &mut waits);
@@ -105,7 +109,7 @@ fn next_state(
     endpoint: &Endpoint,
     before: Option<&Member>,
     sight: &Sight<'_>,
-    present: &BTreeMap<&str, &Endpoint>,
+    together: bool,
     holds: &mut Holds,
     waits: &mut Waits,
 ) -> State {
@@ -116,11 +120,8 @@ fn next_state(
         Some(State::Active) => still_active(endpoint, holds, waits),
         // It was told that it leaves and yet stays: the safe way back is through the door.
         Some(State::Draining) => State::Joining,
-        Some(State::Joining) => may_own(endpoint, sight, present, holds, waits),
-        None => {
-            waits.for_what(&mut holds.joining_since, &endpoint.pod_uid, JOIN_BOUND);
-            State::Joining
-        }
+        Some(State::Joining) if together && may_own(endpoint, sight, holds) => State::Active,
+        Some(State::Joining) | None => State::Joining,
     }
 }
 
@@ -137,28 +138,40 @@ fn still_active(endpoint: &Endpoint, holds: &mut Holds, waits: &mut Waits) -> St
     State::Joining
 }
 
-fn may_own(
-    endpoint: &Endpoint,
+fn may_own(endpoint: &Endpoint, sight: &Sight<'_>, holds: &mut Holds) -> bool {
+    let uid = &endpoint.pod_uid;
+    let must_serve = holds.demoted.contains(uid);
+    if !sight.joined.contains(uid) || !sight.has(uid) || (must_serve && !endpoint.serving) {
+        return false;
+    }
+    holds.demoted.remove(uid);
+    holds.not_serving_since.remove(uid);
+    true
+}
+
+/// True unless nobody owns keys yet and it is worth a moment to let the others begin as well.
+fn first_together(
     sight: &Sight<'_>,
     present: &BTreeMap<&str, &Endpoint>,
     holds: &mut Holds,
     waits: &mut Waits,
-) -> State {
-    let uid = &endpoint.pod_uid;
-    if holds.demoted.contains(uid) {
-        if !endpoint.serving {
-            return State::Joining;
-        }
-        holds.demoted.remove(uid);
-        holds.not_serving_since.remove(uid);
+) -> bool {
+    let staying = || present.values().copied().filter(|endpoint| !endpoint.terminating);
+    let ready =
+        |endpoint: &Endpoint| sight.joined.contains(&endpoint.pod_uid) && sight.has(&endpoint.pod_uid);
+    let first = sight.before.iter().all(|member| member.state == State::Joining);
+    if !first || !staying().any(ready) {
+        holds.first_since = None;
+        return true;
     }
-    let has = |uid: &str| sight.reports.get(uid).is_some_and(|report| report.has(sight.version));
-    if !has(uid) {
-        return State::Joining;
+    let everyone = staying().all(ready);
+    everyone || !waits.until(*holds.first_since.get_or_insert(sight.now) + FIRST_TOGETHER)
+}
+
+impl Sight<'_> {
+    fn has(&self, uid: &str) -> bool {
+        self.reports.get(uid).is_some_and(|report| report.has(self.version))
     }
-    let waiting = waits.for_what(&mut holds.joining_since, uid, JOIN_BOUND);
-    let others_know = present.values().filter(|e| !e.terminating).all(|e| has(&e.pod_uid));
-    if others_know || !waiting { State::Active } else { State::Joining }
 }
 
 /// Keeps Active members that would be lost, if too many would be lost at once.
@@ -224,7 +237,6 @@ fn member(
 impl Holds {
     fn forget_all_but(&mut self, present: &HashSet<&str>) {
         self.not_serving_since.retain(|uid, _| present.contains(uid.as_str()));
-        self.joining_since.retain(|uid, _| present.contains(uid.as_str()));
         self.demoted.retain(|uid| present.contains(uid.as_str()));
     }
 }

@@ -13,6 +13,7 @@ use crate::conditions::{
 };
 use crate::endpoints::Endpoint;
 use crate::ledger::Held;
+use crate::ledger::settle::Settlement;
 use crate::names;
 use crate::pods::{NAME_TAKEN, PodFacts, Problem};
 use crate::report::Report;
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub endpoints: &'a [Endpoint],
     /// What is in force.
     pub held: &'a Held,
+    /// How far it has settled.
+    pub settlement: &'a Settlement,
     /// What the nodes said, by pod uid.
     pub reports: &'a HashMap<String, Report>,
     /// Members that are kept although they look gone.
@@ -125,7 +128,8 @@ impl Facts<'_> {
         }
         let laggards: Vec<String> = live.iter().filter_map(|endpoint| self.laggard(endpoint)).collect();
         if !laggards.is_empty() {
-            return finding("False", reason::NOT_ACKNOWLEDGED, laggards.join("; "));
+            let message = format!("{}{}", laggards.join("; "), self.crowd());
+            return finding("False", reason::NOT_ACKNOWLEDGED, message);
         }
         let expected = self.ring_hash();
         let strange = live.iter().filter_map(|endpoint| {
@@ -144,8 +148,13 @@ impl Facts<'_> {
         }
         let joining: Vec<&str> = self.in_state(State::Joining).map(|member| member.name.as_str()).collect();
         if !joining.is_empty() {
-            let message = format!("{} about to own keys", joining.join(", "));
+            let message = format!("{} about to own keys{}", joining.join(", "), self.settling());
             return finding("False", reason::MEMBERS_JOINING, message);
+        }
+        if self.held.snapshot.settled() < self.held.membership_since {
+            let since = self.held.membership_since;
+            let message = format!("an earlier membership than {since} still binds{}", self.settling());
+            return finding("False", reason::SETTLING, message);
         }
         finding("True", reason::CONVERGED, format!("{} nodes agree on {version}", live.len()))
     }
@@ -239,6 +248,8 @@ impl Facts<'_> {
             joining: count(self.in_state(State::Joining).count()),
             draining: count(self.in_state(State::Draining).count()),
             acknowledged: count(self.members().filter(has).count()),
+            settled: Some(self.held.snapshot.settled().to_string()),
+            priors: count(self.held.snapshot.priors().len()),
         }
     }
 
@@ -290,6 +301,22 @@ impl Facts<'_> {
             Some(applied) => Some(format!("{name} has {}, not {version}", applied.version)),
             None => Some(format!("{name} has not been reached yet")),
         }
+    }
+
+    /// What the ring waits for, as the rest of a sentence. It does not change while time passes: a status that did would be written all the time.
+    fn settling(&self) -> String {
+        let waits = self.settlement.waits.as_ref().map(|wait| format!(": {wait}")).unwrap_or_default();
+        format!("{waits}{}", self.crowd())
+    }
+
+    fn crowd(&self) -> String {
+        if !self.held.is_crowded() {
+            return String::new();
+        }
+        let earlier = self.held.snapshot.priors().len();
+        format!(
+            "; {earlier} earlier memberships bind, as many as may: members change again when one has settled"
+        )
     }
 
     fn unmade(&self) -> Option<(&'static str, String)> {

@@ -12,7 +12,7 @@ pub const MAX_PRIORS: usize = 16;
 /// of *every* membership from the settled one on, and a Remove purges the members of every one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prior {
-    /// Its version.
+    /// Its version: the first, if several in a row bind the same.
     pub version: Version,
     /// Names of those who granted by it.
     pub grantors: Vec<String>,

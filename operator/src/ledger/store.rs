@@ -1,6 +1,7 @@
 //! The ledger's ConfigMap: read, and written only over the state that was read.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use groupcache_crds::CacheCluster;
 use groupcache_ring::Version;
@@ -17,6 +18,7 @@ use crate::{names, ownership};
 const VERSION_KEY: &str = "version";
 const MEMBERSHIP_SINCE_KEY: &str = "membershipSince";
 const CONFIGURATION_SINCE_KEY: &str = "configurationSince";
+const LONGEST_BOUND_KEY: &str = "longestStalenessBoundMilliseconds";
 const MEMBERS_KEY: &str = "members";
 
 /// What was read: the content, and the state it may be written over.
@@ -87,6 +89,7 @@ fn to_map(cluster: &CacheCluster, held: &Held) -> ConfigMap {
         (VERSION_KEY, held.version().to_string()),
         (MEMBERSHIP_SINCE_KEY, held.membership_since.to_string()),
         (CONFIGURATION_SINCE_KEY, held.configuration_since.to_string()),
+        (LONGEST_BOUND_KEY, held.longest_bound.as_millis().to_string()),
         (MEMBERS_KEY, members.collect()),
     ];
     let snapshot = ByteString(held.to_wire().encode_to_vec());
@@ -104,11 +107,18 @@ fn content(map: &ConfigMap) -> Result<Held, String> {
         .as_ref()
         .and_then(|data| data.get(names::SNAPSHOT_KEY))
         .ok_or("it holds no snapshot")?;
+    let text = |key: &str| map.data.as_ref().and_then(|data| data.get(key));
     let since = |key: &str| {
-        let text = map.data.as_ref().and_then(|data| data.get(key)).ok_or(format!("it lacks {key}"))?;
+        let text = text(key).ok_or(format!("it lacks {key}"))?;
         parse(text).ok_or(format!("{key} is {text:?}, not epoch.sequence"))
     };
-    Held::from_stored(&bytes.0, since(MEMBERSHIP_SINCE_KEY)?, since(CONFIGURATION_SINCE_KEY)?)
+    // Absent: the operator that wrote it waited for no grants.
+    let longest = text(LONGEST_BOUND_KEY).map(|text| {
+        let bound = text.parse().map(Duration::from_millis);
+        bound.map_err(|_| format!("{LONGEST_BOUND_KEY} is {text:?}, not a number"))
+    });
+    let (membership, configuration) = (since(MEMBERSHIP_SINCE_KEY)?, since(CONFIGURATION_SINCE_KEY)?);
+    Held::from_stored(&bytes.0, membership, configuration, longest.transpose()?)
 }
 
 fn parse(text: &str) -> Option<Version> {
@@ -135,9 +145,16 @@ mod tests {
             configuration: Configuration { staleness_bound_ms: 5, ..Configuration::default() },
             membership_since: Version::new(3, 3),
             configuration_since: Version::new(2, 1),
+            longest_bound: Duration::from_secs(60),
         };
         let mut map = to_map(&cluster, &held);
         assert_eq!(content(&map).unwrap(), held);
+
+        map.data.as_mut().unwrap().insert(LONGEST_BOUND_KEY.into(), "long".into());
+        let said = content(&map).unwrap_err();
+        assert_eq!(said, "longestStalenessBoundMilliseconds is \"long\", not a number");
+        map.data.as_mut().unwrap().remove(LONGEST_BOUND_KEY);
+        assert_eq!(content(&map).unwrap().longest_bound, held.bound());
 
         map.data.as_mut().unwrap().insert(MEMBERSHIP_SINCE_KEY.into(), "three".into());
         assert_eq!(content(&map).unwrap_err(), "membershipSince is \"three\", not epoch.sequence");

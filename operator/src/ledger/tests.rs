@@ -1,5 +1,9 @@
 //! When the ledger moves on, and to which version.
 
+use std::collections::HashSet;
+
+use groupcache_ring::State;
+
 use super::*;
 
 fn member(name: &str) -> Member {
@@ -21,13 +25,18 @@ fn configuration(marker: u64) -> cluster::Configuration {
 
 fn held(version: Version, names: &[&str]) -> Held {
     let members: Vec<Member> = names.iter().map(|name| member(name)).collect();
-    let grantors = super::grantors(&members, &[]);
+    let grantors = super::grantors::choose(&members, None);
     Held {
         snapshot: Snapshot::new("uid", version, Version::PROVISIONAL, grantors, members).unwrap(),
         configuration: configuration(1),
         membership_since: version,
         configuration_since: version,
+        longest_bound: Duration::from_millis(STALENESS_BOUND_MS),
     }
+}
+
+fn with_bound(seconds: u64) -> cluster::Configuration {
+    cluster::Configuration { staleness_bound_ms: seconds * 1000, ..configuration(1) }
 }
 
 impl Held {
@@ -127,16 +136,199 @@ fn a_faulty_spec_leaves_the_configuration_in_force() {
     assert_eq!(after.configuration_since, v(3, 7));
 }
 
+/// A ledger that only this operator writes.
+struct Book(Held);
+
+impl Book {
+    fn settled(names: &[&str]) -> Self {
+        Book(held(v(3, 7), names).settled_at(v(3, 7)))
+    }
+
+    /// Writes what is wanted; true if there was anything to write.
+    fn write(&mut self, wanted: Wanted) -> bool {
+        let known = Known { written: Some(self.0.version()), ..Known::default() };
+        let next = next(Some(&self.0), wanted, known).unwrap();
+        let any = next.is_some();
+        self.0 = next.unwrap_or_else(|| self.0.clone());
+        any
+    }
+
+    fn want(&mut self, names: &[&str]) -> bool {
+        self.write(wanted(names))
+    }
+
+    /// The earlier memberships: first version and names.
+    fn priors(&self) -> Vec<String> {
+        let told = |prior: &Prior| {
+            let names: Vec<&str> = prior.members.iter().map(|member| member.name.as_str()).collect();
+            format!("{} {}", prior.version, names.join(""))
+        };
+        self.0.snapshot.priors().iter().map(told).collect()
+    }
+}
+
 #[test]
-fn that_a_change_of_members_has_settled_is_told_once() {
-    let known = Known { written: Some(v(3, 7)), ..Known::default() };
-    let before = held(v(3, 7), &["a"]);
-    let settled = Wanted { settled: v(3, 7), ..wanted(&["a"]) };
-    let told = next(Some(&before), settled, known).unwrap().unwrap();
-    assert_eq!((told.version(), told.snapshot.settled()), (v(3, 8), v(3, 7)));
-    let known = Known { written: Some(v(3, 8)), ..known };
-    let again = Wanted { settled: v(3, 8), ..wanted(&["a"]) };
-    assert_eq!(next(Some(&told), again, known).unwrap(), None, "else every version would call for the next");
+fn every_membership_from_the_settled_one_on_is_named_oldest_first() {
+    let mut book = Book::settled(&["a"]);
+    assert!(book.want(&["a", "b"]));
+    assert_eq!(book.priors(), ["3.7 a"]);
+    assert!(book.want(&["a", "b", "c"]));
+    assert_eq!(book.priors(), ["3.7 a", "3.8 ab"]);
+    assert_eq!(book.0.snapshot.priors()[1].grantors, ["a"], "with those who granted by it");
+
+    assert!(
+        book.write(Wanted { settled: v(3, 8), ..wanted(&["a", "b", "c"]) }),
+        "one that is settled is dropped"
+    );
+    assert_eq!((book.0.version(), book.0.snapshot.settled()), (v(3, 10), v(3, 8)));
+    assert_eq!(book.priors(), ["3.8 ab"]);
+    assert!(
+        book.write(Wanted { settled: v(3, 9), ..wanted(&["a", "b", "c", "d"]) }),
+        "at once with a change"
+    );
+    assert_eq!(book.priors(), ["3.9 abc"]);
+}
+
+#[test]
+fn a_version_that_binds_as_the_one_before_is_one_membership_with_it() {
+    let mut book = Book::settled(&["a"]);
+    book.want(&["a", "b"]);
+    let mut moved = wanted(&["a", "b"]);
+    (moved.members[0].boot, moved.members[0].address) = (9, "elsewhere:1".into());
+    assert!(book.write(moved.clone()));
+    assert!(book.write(Wanted { configuration: Some(configuration(2)), ..moved }));
+    assert_eq!((book.0.version(), book.0.membership_since), (v(3, 10), v(3, 8)));
+    assert_eq!(book.priors(), ["3.7 a"]);
+    book.want(&["b"]);
+    assert_eq!(book.priors(), ["3.7 a", "3.8 ab"], "under the first version that bound so");
+    assert_eq!(book.0.snapshot.priors()[1].members[0].address, "elsewhere:1", "as it could be reached last");
+}
+
+#[test]
+fn another_pod_under_an_old_name_is_another_membership() {
+    let mut book = Book::settled(&["a", "b"]);
+    let mut replaced = wanted(&["a", "b"]);
+    replaced.members[1].pod_uid = "new".into();
+    book.write(replaced);
+    assert_eq!(book.priors(), ["3.7 ab"]);
+}
+
+#[test]
+fn a_membership_in_which_nobody_may_keep_copies_is_left_out() {
+    let joining = |mut wanted: Wanted| {
+        wanted.members.iter_mut().for_each(|member| member.state = State::Joining);
+        wanted
+    };
+    let mut book = Book::settled(&["a"]);
+    book.write(joining(wanted(&["b"])));
+    assert_eq!(book.priors(), ["3.7 a"]);
+    book.want(&["b"]);
+    assert_eq!(book.priors(), ["3.7 a"], "3.8 had no one to serve");
+    let mut leaving = wanted(&["b"]);
+    leaving.members[0].state = State::Draining;
+    book.write(leaving);
+    book.want(&[]);
+    assert_eq!(book.priors(), ["3.7 a", "3.9 b", "3.10 b"], "who drains keeps what it has");
+}
+
+#[test]
+fn that_something_has_settled_is_told_once() {
+    let mut book = Book::settled(&["a"]);
+    book.want(&["a", "b"]);
+    let told = || Wanted { settled: v(3, 8), ..wanted(&["a", "b"]) };
+    assert!(book.write(told()));
+    assert_eq!((book.0.version(), book.0.snapshot.settled()), (v(3, 9), v(3, 8)));
+    assert!(book.priors().is_empty());
+    assert!(!book.write(told()), "else every version would call for the next");
+    let settlement = settle::Settling::default().look(&settle::Watch {
+        now: tokio::time::Instant::now(),
+        held: &book.0,
+        reports: &Default::default(),
+        alive: &HashSet::from([String::new()]),
+    });
+    assert_eq!(settlement, settle::Settlement { settled: v(3, 8), waits: None }, "3.9 is no news to settle");
+}
+
+#[test]
+fn with_as_many_memberships_as_may_be_named_the_ring_stands_still() {
+    let mut book = Book::settled(&["a"]);
+    for n in 0..MAX_PRIORS {
+        assert!(!book.0.is_crowded(), "{n}");
+        book.want(&[if n % 2 == 0 { "b" } else { "c" }]);
+    }
+    assert!(book.0.is_crowded());
+    let (version, members) = (book.0.version(), book.0.snapshot.members().to_vec());
+    assert!(!book.want(&["d"]), "no membership may follow");
+    assert!(
+        book.write(Wanted { configuration: Some(configuration(2)), ..wanted(&["d"]) }),
+        "a configuration may"
+    );
+    assert_eq!(book.0.version(), version.next());
+    assert_eq!(book.0.snapshot.members(), members);
+    let shorter = Wanted { configuration: Some(with_bound(1)), ..wanted(&["d"]) };
+    assert!(!book.write(shorter), "but for one that binds otherwise");
+
+    assert!(book.write(Wanted { settled: v(3, 8), ..wanted(&["d"]) }), "as soon as something settles");
+    assert_eq!(book.0.snapshot.members()[0].name, "d");
+    assert_eq!(book.priors().len(), MAX_PRIORS);
+}
+
+#[test]
+fn a_shorter_bound_is_relied_upon_only_once_everyone_has_it() {
+    let seconds = |book: &Book| book.0.longest_bound.as_secs();
+    let mut book = Book::settled(&["a"]);
+    let with = |seconds| Wanted { configuration: Some(with_bound(seconds)), ..wanted(&["a"]) };
+    book.write(with(60));
+    assert_eq!((seconds(&book), book.priors().len()), (60, 0));
+    book.write(with(2));
+    assert_eq!((seconds(&book), book.priors().len()), (60, 1), "somebody may still hold a grant of 60 s");
+    let since = book.0.membership_since;
+    book.write(Wanted { settled: since, ..with(2) });
+    assert_eq!((seconds(&book), book.priors().len()), (2, 0));
+}
+
+#[test]
+fn who_is_joining_in_the_settled_membership_and_ever_since_may_own_keys() {
+    let join = |names: &[&str], joining: &[&str]| {
+        let mut wanted = wanted(names);
+        for member in &mut wanted.members {
+            member.pod_uid = member.name.clone();
+            if joining.contains(&member.name.as_str()) {
+                member.state = State::Joining;
+            }
+        }
+        wanted
+    };
+    let joined = |book: &Book, settled| {
+        let mut uids: Vec<String> = chain::joined(&book.0, settled).into_iter().collect();
+        uids.sort();
+        uids
+    };
+    let mut book = Book::settled(&["a"]);
+    book.write(join(&["a", "b"], &["b"]));
+    assert!(joined(&book, v(3, 7)).is_empty(), "nobody waits for what is not settled");
+    assert_eq!(joined(&book, v(3, 8)), ["b"]);
+    book.write(join(&["a", "b", "c"], &["b", "c"]));
+    assert_eq!(joined(&book, v(3, 8)), ["b"], "c came later");
+    assert_eq!(joined(&book, v(3, 9)), ["b", "c"]);
+
+    let mut again = join(&["a", "b", "c"], &["b", "c"]);
+    again.members[1].pod_uid = "another b".into();
+    book.write(again);
+    assert!(joined(&book, v(3, 8)).is_empty(), "this b was not there");
+    assert_eq!(joined(&book, v(3, 9)), ["c"]);
+    book.write(join(&["a", "b", "c"], &["b"]));
+    book.write(join(&["a", "b", "c"], &["b", "c"]));
+    assert!(joined(&book, v(3, 10)).is_empty(), "c was Active meanwhile");
+}
+
+#[test]
+fn the_first_version_of_a_cluster_without_a_past_is_settled_at_once() {
+    let first = next(None, wanted(&["a"]), Known::default()).unwrap().unwrap();
+    assert_eq!((first.version(), first.snapshot.settled()), (v(1, 1), v(1, 1)));
+    let known = Known { reported: v(7, 1), ..Known::default() };
+    let lost = next(None, wanted(&["a"]), known).unwrap().unwrap();
+    assert_eq!((lost.version(), lost.snapshot.settled()), (v(8, 1), Version::PROVISIONAL));
 }
 
 #[test]
@@ -158,30 +350,20 @@ fn a_cluster_made_anew_under_an_old_name_does_not_inherit() {
 }
 
 #[test]
-fn grantors_are_active_few_and_stay() {
-    let names: Vec<String> = (0..9).map(|n| format!("c-{n}")).collect();
-    let mut members: Vec<Member> = names.iter().map(|name| member(name)).collect();
-    let first = grantors(&members, &[]);
-    assert_eq!(first, names[..7]);
-    members[2].state = State::Draining;
-    let second = grantors(&members, &first);
-    assert_eq!(second, ["c-0", "c-1", "c-3", "c-4", "c-5", "c-6", "c-7"]);
-    members[2].state = State::Active;
-    assert_eq!(grantors(&members, &second), second, "who returns does not push anyone out");
-}
-
-#[test]
 fn what_is_stored_is_what_is_read() {
-    let before = held(v(3, 7), &["a", "b"]).settled_at(v(3, 6));
+    let mut book = Book::settled(&["a", "b"]);
+    book.want(&["a"]);
+    let before = Held { longest_bound: Duration::from_secs(60), ..book.0 };
     let bytes = before.to_wire().encode_to_vec();
-    assert_eq!(Held::from_stored(&bytes, v(3, 7), v(3, 7)).unwrap(), before);
-    assert!(Held::from_stored(&[0xFF; 9], v(1, 1), v(1, 1)).is_err());
+    let longest = Some(before.longest_bound);
+    assert_eq!(Held::from_stored(&bytes, v(3, 8), v(3, 7), longest).unwrap(), before);
+    assert!(Held::from_stored(&[0xFF; 9], v(1, 1), v(1, 1), None).is_err());
 }
 
 #[test]
 fn a_ledger_written_by_hand_is_read_only_if_it_can_be_counted_on_from() {
     let read = |version: Version, since: Version| {
-        Held::from_stored(&held(version, &["a"]).to_wire().encode_to_vec(), since, version)
+        Held::from_stored(&held(version, &["a"]).to_wire().encode_to_vec(), since, version, None)
             .map(|held| held.version())
     };
     assert_eq!(read(v(3, 7), v(3, 7)), Ok(v(3, 7)));
