@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,19 @@ struct Shared {
     loads: AtomicU64,
     /// What a load takes, in milliseconds.
     delay_ms: AtomicU64,
-    over: AtomicBool,
+    mood: Mutex<Mood>,
+}
+
+/// How the source behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// It answers, after its delay.
+    #[default]
+    Answers,
+    /// It drops every connection without a word.
+    Down,
+    /// It begins a body that never ends, as fast as anyone reads.
+    Endless,
 }
 
 impl CountingSource {
@@ -39,7 +51,7 @@ impl CountingSource {
             counters: Mutex::default(),
             loads: AtomicU64::new(0),
             delay_ms: AtomicU64::new(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
-            over: AtomicBool::new(false),
+            mood: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -66,15 +78,14 @@ impl CountingSource {
         self.shared.loads.load(Ordering::Relaxed)
     }
 
+    /// How it behaves from now on.
+    pub fn set_mood(&self, mood: Mood) {
+        *self.shared.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
     /// What a load takes from now on.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-impl Drop for CountingSource {
-    fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -93,6 +104,12 @@ impl Shared {
             }
             let key = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
             self.loads.fetch_add(1, Ordering::Relaxed);
+            let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
+            match mood {
+                Mood::Answers => {}
+                Mood::Down => return Ok(()),
+                Mood::Endless => return endless(&mut answers),
+            }
             let counter = {
                 let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
                 counters.get(&key).copied().unwrap_or(0)
@@ -103,5 +120,16 @@ impl Shared {
             write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
         }
         Ok(())
+    }
+}
+
+/// Until the reader has had enough.
+fn endless(answers: &mut TcpStream) -> Result<()> {
+    answers.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let mut chunk = b"10000\r\n".to_vec();
+    chunk.resize(chunk.len() + 0x10000, b'x');
+    chunk.extend(b"\r\n");
+    loop {
+        answers.write_all(&chunk)?;
     }
 }

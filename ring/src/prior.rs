@@ -68,7 +68,7 @@ mod tests {
         let moved = Member { boot: 7, address: "a:2".into(), ..member.clone() };
         let with = |member: Member| Prior { members: vec![member], ..of(1) };
         assert!(with(member.clone()).binds_as(&with(moved)));
-        let draining = Member { state: crate::State::Draining, ..member.clone() };
+        let draining = Member { state: crate::member::State::Draining, ..member.clone() };
         assert!(!with(member.clone()).binds_as(&with(draining)));
         assert!(!with(member).binds_as(&of(1)));
     }
