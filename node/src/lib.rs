@@ -7,6 +7,7 @@
 //! * [`loader`]: the services that know the truth.
 //! * [`args`], [`config`], [`configuration`], [`memory`], [`metrics`]: what the node is told, and what it tells.
 //! * [`mod@clock`]: what time it is, by a clock that goes on while the machine sleeps.
+//! * [`first_grants`]: readiness waits for them, for a moment.
 //! * [`control`]: memberships as the cluster port sees them, and catching up with a peer that knows a newer one.
 //!
 //! It knows no Kubernetes: who is in the ring is pushed to it.
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod configuration;
 pub mod control;
+pub mod first_grants;
 pub mod loader;
 pub mod membership;
 pub mod memory;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Config;
 use crate::control::NodeControl;
+use crate::first_grants;
 use crate::loader::Loaders;
 use crate::membership::file::SnapshotFile;
 use crate::membership::{Identity, Install, Membership, Outcome};
@@ -106,6 +107,8 @@ impl Node {
         let readiness = Readiness::new();
         let accepting = readiness.condition("accepting", "starting");
         let member = readiness.condition("membership", "no snapshot has been applied yet");
+        let granted = readiness
+            .condition("grants", "no grants to serve copies yet: they come soon after the membership");
         let (doors, health) = doors::data(Arc::clone(&parts.groups))?;
         let ports = Ports {
             data: open(data, doors, data_limits(&config), &parts),
@@ -127,6 +130,7 @@ impl Node {
         let control = Arc::clone(&parts.control);
         background.spawn(async move { control.introduce().await });
         background.spawn(beats::keep_up(Arc::clone(&parts.groups)));
+        background.spawn(first_grants::wait(granted, Arc::clone(&parts.groups)));
         first_snapshot(&config, &parts.membership, &mut background)?;
 
         tracing::info!(data = %addresses.0, cluster = %addresses.1, admin = %addresses.2, "serving");
