@@ -13,7 +13,9 @@ use futures::future::BoxFuture;
 use groupcache_group::group::{Group, Origin, Settings, Source};
 use groupcache_group::groups::Groups;
 use groupcache_group::loader::{FnLoader, Loaded};
-use groupcache_group::peer::{FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_group::peer::{
+    FetchManyRequest, FetchRequest, Fetched, FetchedMany, PeerError, Peers, PurgeAck, PurgeRequest,
+};
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Snapshot, Version};
@@ -175,6 +177,15 @@ impl Peers for Nobody {
     }
 
     fn purge(&self, peer: &Member, _: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
+        let reason = format!("there is no {}", peer.name);
+        Box::pin(async move { Err(PeerError::Unreachable(reason.into())) })
+    }
+
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        _: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
         let reason = format!("there is no {}", peer.name);
         Box::pin(async move { Err(PeerError::Unreachable(reason.into())) })
     }

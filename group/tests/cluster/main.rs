@@ -3,6 +3,7 @@
 
 mod gets;
 mod hits;
+mod many;
 mod membership;
 mod network;
 mod removes;

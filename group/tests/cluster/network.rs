@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
-use groupcache_group::peer::{FetchOutcome, FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_group::peer::{
+    FetchManyRequest, FetchOutcome, FetchRequest, Fetched, FetchedMany, PeerError, Peers, PurgeAck,
+    PurgeRequest,
+};
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Ring, Snapshot, State, Version};
@@ -27,18 +30,32 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 pub(crate) enum Leg {
     Fetch,
     FetchReply,
+    FetchMany,
+    FetchManyReply,
     Purge,
 }
 
 type Link = watch::Sender<(usize, Hold)>;
 
-#[derive(Default)]
 pub(crate) struct Network {
     nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
     links: Mutex<HashMap<(Leg, String), Link>>,
     /// Makes every message take a moment, now a short one and now a long one.
     pub(crate) shaky: AtomicBool,
+    /// How many keys an owner answers in one call before it says that the answer is full.
+    pub(crate) most_answers: AtomicUsize,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network {
+            nodes: Mutex::default(),
+            links: Mutex::default(),
+            shaky: AtomicBool::new(false),
+            most_answers: AtomicUsize::new(usize::MAX),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +82,7 @@ impl Network {
     /// A node that nobody can reach any more.
     pub(crate) fn cut(&self, node: &str) {
         self.set(Leg::Fetch, node, Hold::Cut);
+        self.set(Leg::FetchMany, node, Hold::Cut);
         self.set(Leg::Purge, node, Hold::Cut);
     }
 
@@ -112,12 +130,29 @@ impl Peers for Links {
             let Some(group) = groups.get(&request.group) else { return said(FetchOutcome::UnknownGroup) };
             let result = group.get(request.key, Origin::Peer, request.deadline).await;
             self.0.pass(Leg::FetchReply, &peer).await?;
-            match result {
-                Ok(Answer { entry, keep, .. }) => said(FetchOutcome::Entry { entry, keep }),
-                Err(GetError::Load(error)) => said(FetchOutcome::LoadError(error)),
-                Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
-                Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
-            }
+            said(outcome(result)?)
+        })
+    }
+
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        request: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        let peer = peer.name.clone();
+        Box::pin(async move {
+            self.0.pass(Leg::FetchMany, &peer).await?;
+            let groups = self.0.node(&peer);
+            let version = groups.view().unwrap().version();
+            let Some(group) = groups.get(&request.group) else {
+                let outcomes = vec![FetchOutcome::UnknownGroup; request.keys.len()];
+                return Ok(FetchedMany { version, outcomes });
+            };
+            let results = group.get_many(request.keys, Origin::Peer, request.deadline, usize::MAX).await;
+            self.0.pass(Leg::FetchManyReply, &peer).await?;
+            let most = self.0.most_answers.load(Ordering::SeqCst);
+            let outcomes = results.into_iter().take(most).map(outcome).collect::<Result<_, _>>()?;
+            Ok(FetchedMany { version, outcomes })
         })
     }
 
@@ -131,6 +166,16 @@ impl Peers for Links {
             }
             Ok(PurgeAck { version: groups.view().unwrap().version() })
         })
+    }
+}
+
+/// What an owner says of what it got.
+fn outcome(result: Result<Answer, GetError>) -> Result<FetchOutcome, PeerError> {
+    match result {
+        Ok(Answer { entry, keep, .. }) => Ok(FetchOutcome::Entry { entry, keep }),
+        Err(GetError::Load(error)) => Ok(FetchOutcome::LoadError(error)),
+        Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
+        Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
     }
 }
 
@@ -205,11 +250,21 @@ impl Cluster {
 
     /// A key whose owners rank as these nodes do.
     pub(crate) fn key_of(&self, owners: &[usize]) -> Key {
+        self.keys_of(owners, 1).remove(0)
+    }
+
+    /// So many of them.
+    pub(crate) fn keys_of(&self, owners: &[usize], count: usize) -> Vec<Key> {
         let ring = Ring::new(&self.members);
-        (0..100_000)
-            .map(|n| key(&format!("key-{n}")))
-            .find(|key| ring.ranked(key.as_bytes(), owners.len()) == owners)
-            .unwrap()
+        let keys = (0..100_000).map(|n| key(&format!("key-{n}")));
+        let keys = keys.filter(|key| ring.ranked(key.as_bytes(), owners.len()) == owners);
+        let keys: Vec<_> = keys.take(count).collect();
+        assert_eq!(keys.len(), count);
+        keys
+    }
+
+    pub(crate) async fn get_many(&self, at: usize, keys: &[Key]) -> Vec<Result<Answer, GetError>> {
+        self.group(at).get_many(keys.to_vec(), Origin::Client, in_time(), usize::MAX).await
     }
 
     /// Has every node adopt a membership of these.

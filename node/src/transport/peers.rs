@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use groupcache_group::peer::{FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
+use groupcache_group::peer::{
+    FetchManyRequest, FetchRequest, Fetched, FetchedMany, PeerError, Peers, PurgeAck, PurgeRequest,
+};
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{self as wire, SignedSnapshot};
 use groupcache_proto::convert;
@@ -23,6 +25,8 @@ use tonic::{Code, Response, Status};
 use crate::causes::causes;
 use crate::metrics::PeerMetrics;
 use crate::transport::wire as table;
+
+mod many;
 
 /// When a connection attempt is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -251,6 +255,19 @@ impl Peers for TonicPeers {
         Box::pin(async move {
             let answer = self.purge_at(&peer, request).await;
             self.count("purge", &answer);
+            answer
+        })
+    }
+
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        request: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            let answer = self.fetch_many_from(&peer, request).await;
+            self.count("fetch_many", &answer);
             answer
         })
     }
