@@ -7,10 +7,11 @@ use futures::future::join_all;
 use groupcache_group::group::{Answer, GetError, Origin, Settings, Source};
 use groupcache_group::stats::Stats;
 use groupcache_group::value::{Key, Outcome};
+use groupcache_ring::State;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::network::{Cluster, Hold, Leg, eventually, in_time, key, settings};
+use crate::network::{Cluster, Hold, Leg, eventually, in_time, key, member, settings};
 use crate::source::{Mood, Together, counter, down};
 
 type Results = Vec<Result<Answer, GetError>>;
@@ -66,6 +67,23 @@ async fn cold_keys_are_loaded_once_and_together_however_many_ask() {
         assert_eq!(cluster.network.count(Leg::FetchMany, &format!("n{at}")), 2, "one of each other node");
     }
     assert_eq!(gets, 50 * 100 + 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_result_stands_where_its_key_stood() {
+    let cluster = Cluster::of(3).await;
+    cluster.source.takes(4);
+    cluster.network.most_answers.store(5, Ordering::SeqCst);
+    let keys = numbered(40);
+    for (at, key) in keys.iter().enumerate() {
+        for _ in 0..at {
+            cluster.source.bump(key);
+        }
+    }
+    cluster.get_many(0, &keys[10..15]).await;
+    let counters: Vec<u64> =
+        cluster.get_many(0, &keys).await.iter().map(|result| counter(result.as_ref().unwrap())).collect();
+    assert_eq!(counters, (0..40).collect::<Vec<u64>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,6 +169,27 @@ async fn k2_what_is_fetched_in_a_window_is_neither_joined_nor_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn k3_a_node_that_may_not_keep_shares_and_keeps_nothing() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.source.takes(100);
+    let members = (0..3).map(|at| member(at, if at == 0 { State::Joining } else { State::Active })).collect();
+    cluster.adopt(2, members);
+    let keys = cluster.keys_of(&[1, 2], 3);
+    for _ in 0..2 {
+        assert!(cluster.get_many(0, &keys).await.iter().all(|r| r.as_ref().unwrap().source == Source::Peer));
+    }
+    assert!(join_all((0..2).map(|_| cluster.get_many(0, &keys))).await.iter().flatten().all(Result::is_ok));
+    assert_eq!((cluster.network.count(Leg::FetchMany, "n1"), cluster.source.loads()), (4, 3));
+    cluster.network.cut("n1");
+    cluster.network.cut("n2");
+    let answers = join_all((0..2).map(|_| cluster.get_many(0, &keys))).await;
+    assert!(answers.iter().flatten().all(|r| r.as_ref().unwrap().source == Source::Loader));
+    assert_eq!(cluster.source.loads(), 9, "a load for each of them");
+    let sizes = cluster.group(0).sizes();
+    assert_eq!((sizes.main_entries, sizes.hot_entries), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreachable_owners_keys_go_to_their_second_owners_together() {
     let cluster = Cluster::of(4).await;
     cluster.source.takes(100);
@@ -224,7 +263,12 @@ async fn a_deadline_that_comes_before_the_batch_leaves_it_running_and_kept() {
         assert!(at == 2 || *result == Err(GetError::DeadlineExceeded));
     }
     assert_eq!(cluster.group(0).stats().deadline_exceeded, 9);
+    let late = [0, 7].map(|at| spawn_get_many(&cluster, at / 5, &keys[at..=at], in_time()));
+    settle().await;
     cluster.source.hold(false);
+    for late in late {
+        assert!(late.await.unwrap()[0].is_ok(), "who comes later joins what runs on");
+    }
     eventually(|| (0..2).all(|at| cluster.group(at).sizes().main_entries == 5)).await;
     assert_eq!(cluster.source.loads(), 10);
     assert!(cluster.get_many(0, &keys[..5]).await.iter().all(|r| r.as_ref().unwrap().source == Source::Main));
