@@ -1,4 +1,4 @@
-//! Another node answers several keys: one call for all that an owner has, the second owners after it, and only then loads here.
+//! Another node answers several keys: one call for all that an owner has, then the second owners, then loads here.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Several keys at once: what is here is answered from here, the rest is asked for together by owner, and each key has a result of its own.
+//! Several keys at once: what is not here is asked for together, by owner, and each key has a result of its own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;

@@ -1,4 +1,4 @@
-//! Calls of the loader for several keys: shared by flights that stay what they are, each with its own waiters, purges and end.
+//! Calls of the loader for several keys, shared by flights that keep their own waiters, purges and ends.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Several keys in one call: each owner is asked once, signs of life come in between, and no message grows with the number of keys.
+//! Several keys in one call: each owner is asked once, and no message grows with the number of keys.
 
 use bytes::Bytes;
 use groupcache_node::node::Node;

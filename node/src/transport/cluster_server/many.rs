@@ -1,4 +1,4 @@
-//! Several keys of which this node is the owner: the group answers them together, and the answers leave in messages of a bounded size.
+//! Several keys of which this node is the owner: answered together, sent in messages of a bounded size.
 
 use std::collections::VecDeque;
 use std::time::Duration;
