@@ -51,11 +51,11 @@ struct Flight<T> {
 
 /// Which flights a Get may join, and who may join the one that it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Boarding {
+pub(crate) enum Company {
     /// Any of the key's generation.
-    Shared,
+    Any,
     /// None (K2): neither it nor any later Get.
-    Alone,
+    Nobody,
     /// One that was not sent yet, and one at a time is sent: the answer is then from after the Get's own call, whatever was purged before (K3).
     Unsent,
 }
@@ -94,7 +94,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         key: &Key,
         hash: u64,
         start: Start,
-        how: Boarding,
+        how: Company,
         run: R,
     ) -> Result<Boarded<T>, Full>
     where
@@ -115,10 +115,10 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             return Err(Full);
         }
         let (outcome, result) = watch::channel(None);
-        let former = present.filter(|flight| how == Boarding::Unsent && flight.unsent_only);
+        let former = present.filter(|flight| how == Company::Unsent && flight.unsent_only);
         let before = former.map(|flight| flight.result.clone());
         let flight = Arc::new(Flight::new(key.clone(), at, start.generation, how, result));
-        let replaced = if how == Boarding::Alone { None } else { shard.insert(key.clone(), flight.clone()) };
+        let replaced = if how == Company::Nobody { None } else { shard.insert(key.clone(), flight.clone()) };
         drop(shard);
         drop(replaced);
 
@@ -177,14 +177,14 @@ impl<T> Flight<T> {
         key: Key,
         shard: usize,
         generation: Generation,
-        how: Boarding,
+        how: Company,
         result: watch::Receiver<Option<T>>,
     ) -> Self {
         Flight {
             key,
             shard,
             generation,
-            unsent_only: how == Boarding::Unsent,
+            unsent_only: how == Company::Unsent,
             task: OnceLock::new(),
             result,
             waiters: AtomicUsize::new(1),
@@ -194,11 +194,11 @@ impl<T> Flight<T> {
     }
 
     /// Whether a Get that boards so may join it. To be called under the shard's lock.
-    fn takes(&self, how: Boarding, start: Start) -> bool {
+    fn takes(&self, how: Company, start: Start) -> bool {
         match how {
-            Boarding::Alone => false,
-            Boarding::Shared => !self.unsent_only && self.generation >= start.purged,
-            Boarding::Unsent => self.unsent_only && !self.sent.load(Ordering::Relaxed),
+            Company::Nobody => false,
+            Company::Any => !self.unsent_only && self.generation >= start.purged,
+            Company::Unsent => self.unsent_only && !self.sent.load(Ordering::Relaxed),
         }
     }
 
@@ -213,16 +213,19 @@ impl<T> Flight<T> {
 pub(crate) struct Pilot<T> {
     flights: Arc<Flights<T>>,
     flight: Arc<Flight<T>>,
-    /// The flight that it waits for: see [`Boarding::Unsent`].
+    /// The flight that it waits for: see [`Company::Unsent`].
     before: Option<watch::Receiver<Option<T>>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Pilot<T> {
     /// Waits until the flight before it has landed, if there is one.
-    pub(crate) async fn after_the_one_before(&self) {
-        if let Some(mut before) = self.before.clone() {
-            // One that ended without a result has ended too.
-            let _ = before.wait_for(Option::is_some).await;
+    pub(crate) fn after_the_one_before(&self) -> impl Future<Output = ()> + Send + use<T> {
+        let before = self.before.clone();
+        async move {
+            if let Some(mut before) = before {
+                // One that ended without a result has ended too.
+                let _ = before.wait_for(Option::is_some).await;
+            }
         }
     }
 

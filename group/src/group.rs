@@ -26,7 +26,10 @@ use crate::value::{Entry, Key, Outcome};
 use crate::view::{Place, View};
 
 mod fetch;
+mod fetch_many;
 mod load;
+mod load_many;
+mod many;
 mod purge;
 mod remove;
 mod set;
@@ -191,11 +194,7 @@ impl Group {
         let begin = if origin == Origin::Peer { Count::PeerMisses } else { Count::Misses };
         let ending = Ending::new(&self.counters, begin);
         let (result, end) = Box::pin(self.miss(&key, origin, deadline)).await;
-        if matches!(&result, Ok(answer) if answer.entry.outcome == Outcome::NotFound) {
-            self.counters.add(Count::NotFound);
-        }
-        ending.at(end);
-        result
+        self.ended(ending, result, end)
     }
 
     /// The answer of a Get if it is here: no waiting, no allocation, no copy, no lock of ours. `None` counts nothing; follow it with [`Group::get`].
@@ -219,11 +218,14 @@ impl Group {
         if deadline <= Instant::now() {
             return (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded);
         }
-        let boarded = match self.board(key, origin) {
-            Ok(boarded) => boarded,
-            Err(GetError::NotReady) => return (Err(GetError::NotReady), Count::NotReady),
-            Err(error) => return (Err(error), Count::Failed),
-        };
+        match self.board(key, origin) {
+            Ok(boarded) => self.land(boarded, deadline).await,
+            Err(error) => refused(error),
+        }
+    }
+
+    /// What a flight gives one who waits for it until a deadline, and how that Get ended.
+    async fn land(&self, boarded: Boarded<Flown>, deadline: Instant) -> (Flown, Count) {
         let joined = boarded.joined;
         match boarded.waiter.wait(deadline).await {
             Err(Lost::Deadline) => (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded),
@@ -234,6 +236,15 @@ impl Group {
                 (flown, end)
             }
         }
+    }
+
+    /// Counts how a Get ended that was not answered at first sight.
+    fn ended(&self, ending: Ending<'_>, result: Flown, end: Count) -> Flown {
+        if matches!(&result, Ok(answer) if answer.entry.outcome == Outcome::NotFound) {
+            self.counters.add(Count::NotFound);
+        }
+        ending.at(end);
+        result
     }
 
     /// Boards the key's load if this node is to answer, else its fetch. A peer's Get is never forwarded, so nothing can go round in circles.
@@ -339,6 +350,12 @@ fn half(cache: &Cache, part: Part) -> Option<&Half> {
 /// True if this node owns the key, or nobody does.
 fn is_mine(view: &View, key: &Key) -> bool {
     !matches!(view.owner(key.as_bytes()), Some(Place::Peer(_)))
+}
+
+/// A Get that boarded no flight, and how it ended.
+fn refused(error: GetError) -> (Flown, Count) {
+    let end = if error == GetError::NotReady { Count::NotReady } else { Count::Failed };
+    (Err(error), end)
 }
 
 /// How a Get ended that started its flight.

@@ -30,6 +30,12 @@ pub trait Peers: Send + Sync + 'static {
 
     /// Has `peer`, a grantor, bar nodes or lift bars. It answers before `request.deadline`.
     fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>>;
+    /// Asks `peer` for several keys as their owner, in one call. It answers before `request.deadline`, or as soon as the peer shows no sign of life.
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        request: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>>;
 }
 
 /// What is asked of an owner.
@@ -218,6 +224,28 @@ pub struct BarAck {
     pub remaining: Duration,
 }
 
+/// What is asked of an owner of several keys.
+#[derive(Clone, Debug)]
+pub struct FetchManyRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The keys, none twice.
+    pub keys: Vec<Key>,
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// What an owner said of several keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedMany {
+    /// The version the owner has adopted.
+    pub version: Version,
+    /// What it said of the first keys, in their order: of one at least. Where there are more keys the answer was full, and they are to be asked for again.
+    pub outcomes: Vec<FetchOutcome>,
+}
+
 /// Why a peer gave no answer. One variant per reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PeerError {
@@ -265,6 +293,14 @@ impl Peers for NoPeers {
     }
 
     fn bar(&self, peer: &Member, _: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        _: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
         Self::unreachable(peer)
     }
 }

@@ -14,6 +14,8 @@ pub struct Stats {
     pub gets: u64,
     /// Gets from peers: we were asked as the owner.
     pub peer_gets: u64,
+    /// Calls for several keys from clients; each of their keys is a Get.
+    pub get_manys: u64,
     /// Gets answered from the main cache.
     pub main_hits: u64,
     /// Gets answered from the hot cache.
@@ -42,6 +44,10 @@ pub struct Stats {
     pub loads: u64,
     /// Loads that failed.
     pub load_failures: u64,
+    /// Calls of a loader for several keys at once.
+    pub load_manys: u64,
+    /// Keys that those calls asked for; each is a load.
+    pub load_many_keys: u64,
     /// Loads and fetches that were refused because a bound was met.
     pub loads_shed: u64,
     /// Results that were answered but not kept, because a purge came between or its window was open.
@@ -119,6 +125,9 @@ pub(crate) enum Count {
     SecondOwnerFetches,
     Loads,
     LoadFailures,
+    GetManys,
+    LoadManys,
+    LoadManyKeys,
     LoadsShed,
     Fenced,
     Oversize,
@@ -187,6 +196,7 @@ impl Counters {
         Stats {
             gets: client_hits + hot_hits + sum(Count::Misses),
             peer_gets: peer_hits + sum(Count::PeerMisses),
+            get_manys: sum(Count::GetManys),
             main_hits: client_hits + peer_hits + sum(Count::LateMainHits),
             hot_hits: hot_hits + sum(Count::LateHotHits),
             fetches: sum(Count::Fetches),
@@ -201,6 +211,8 @@ impl Counters {
             second_owner_fetches: sum(Count::SecondOwnerFetches),
             loads: sum(Count::Loads),
             load_failures: sum(Count::LoadFailures),
+            load_manys: sum(Count::LoadManys),
+            load_many_keys: sum(Count::LoadManyKeys),
             loads_shed: sum(Count::LoadsShed),
             fenced: sum(Count::Fenced),
             oversize: sum(Count::Oversize),

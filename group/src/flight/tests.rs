@@ -30,7 +30,7 @@ impl Airport {
     where
         F: Future<Output = u32> + Send + 'static,
     {
-        self.flights.board(&self.key, HASH, self.start(), Boarding::Shared, run)
+        self.flights.board(&self.key, HASH, self.start(), Company::Any, run)
     }
 
     /// Boards a flight that must be in the air already.
@@ -189,7 +189,7 @@ async fn one_that_flies_alone_neither_joins_nor_is_joined() {
     let solo = |n: u32| {
         airport
             .flights
-            .board(&airport.key, HASH, airport.start(), Boarding::Alone, move |_| async move { n })
+            .board(&airport.key, HASH, airport.start(), Company::Nobody, move |_| async move { n })
             .unwrap()
     };
     let shared = airport.board(|_| async { 1 }).unwrap();

@@ -7,9 +7,10 @@ use groupcache_ring::Member;
 use tokio::time::{Instant, timeout_at};
 
 use crate::expiry::after;
-use crate::flight::{Boarded, Boarding, Lost};
+use crate::flight::{Boarded, Company, Lost};
 use crate::generation::Start;
 use crate::group::load::lost;
+use crate::group::many::Wanted;
 use crate::group::state::State;
 use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Source};
 use crate::peer::{FetchOutcome, FetchRequest, PeerError};
@@ -21,19 +22,30 @@ use crate::view::{Place, View};
 const FETCH_MARGIN: Duration = Duration::from_millis(200);
 
 /// How many owners are asked before this node loads itself: the second coalesces for the whole cluster, a third would only cost time.
-const OWNERS_ASKED: usize = 2;
+pub(super) const OWNERS_ASKED: usize = 2;
 
 /// A fetch that is starting.
 struct Fetch {
-    key: Key,
-    hash: u64,
-    start: Start,
-    /// The three below as they were when it started, not when it ends. Not the whole state: a fetch may take long, and would hold a cache that is no
-    /// longer in force.
-    view: Arc<View>,
-    serves: bool,
+    wanted: Wanted,
+    terms: Terms,
+}
+
+/// What holds for fetches as they start, not as they end. Not the whole state: a fetch may take long, and would hold a cache that is no longer in force.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) view: Arc<View>,
+    pub(super) serves: bool,
     max_value_bytes: usize,
-    deadline: Instant,
+    pub(super) deadline: Instant,
+}
+
+impl Terms {
+    /// The terms of fetches that start now.
+    pub(super) fn new(state: &State, view: Arc<View>) -> Self {
+        let serves = state.serves(state.grants.clock().now());
+        let deadline = after(Instant::now(), state.settings.load_timeout.saturating_add(FETCH_MARGIN));
+        Terms { view, serves, max_value_bytes: state.settings.max_value_bytes, deadline }
+    }
 }
 
 impl Group {
@@ -46,60 +58,73 @@ impl Group {
         state: &State,
         view: Arc<View>,
     ) -> Result<Boarded<Flown>, GetError> {
-        let now = Instant::now();
-        self.requests.note(hash, now);
-        let serves = state.serves(self.grants.clock().now());
-        let joinable = serves && !start.in_window;
-        let deadline = after(now, state.settings.load_timeout.saturating_add(FETCH_MARGIN));
-        let max_value_bytes = state.settings.max_value_bytes;
-        let fetch = Fetch { key: key.clone(), hash, start, view, serves, max_value_bytes, deadline };
+        self.requests.note(hash, Instant::now());
+        let terms = Terms::new(state, view);
+        let joinable = terms.serves && !start.in_window;
+        let fetch = Fetch { wanted: Wanted { key: key.clone(), hash, start }, terms };
         let group = self.clone();
         let run = |_| async move { group.fetch(fetch).await };
-        let how = if joinable { Boarding::Shared } else { Boarding::Alone };
+        let how = if joinable { Company::Any } else { Company::Nobody };
         self.fetches.board(key, hash, start, how, run).map_err(|_| self.shed("fetches"))
     }
 
     async fn fetch(self: Arc<Self>, fetch: Fetch) -> Flown {
+        let Fetch { wanted, terms } = fetch;
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some((entry, source)) = self.state.load().look(fetch.key.as_bytes(), Origin::Client) {
+        if let Some((entry, source)) = self.state.load().look(wanted.key.as_bytes(), Origin::Client) {
             return Ok(Answer { entry, source, keep: true });
         }
-        for (rank, place) in fetch.view.ranked(fetch.key.as_bytes(), OWNERS_ASKED).into_iter().enumerate() {
+        for (rank, place) in terms.view.ranked(wanted.key.as_bytes(), OWNERS_ASKED).into_iter().enumerate() {
             let Place::Peer(owner) = place else { break };
-            match self.ask(owner, &fetch).await {
-                Some(Ok((entry, keep))) => {
-                    if rank > 0 {
-                        self.counters.add(Count::SecondOwnerFetches);
-                    }
-                    let keep = keep && self.keep_hot(&fetch, &entry);
-                    return Ok(Answer { entry, source: Source::Peer, keep });
-                }
-                Some(Err(final_error)) => return Err(final_error),
-                None => self.counters.add(Count::FetchFailures),
+            if let Some(flown) = self.ask(owner, rank, &wanted, &terms).await {
+                return flown;
             }
+            self.counters.add(Count::FetchFailures);
         }
-        self.load_instead(&fetch).await
+        self.load_instead(&wanted, &terms).await
     }
 
     /// What an owner says; `None` if it cannot say and the next one is to be asked.
-    async fn ask(&self, owner: &Member, fetch: &Fetch) -> Option<Result<(Entry, bool), GetError>> {
+    async fn ask(&self, owner: &Member, rank: usize, wanted: &Wanted, terms: &Terms) -> Option<Flown> {
         let request = FetchRequest {
             group: self.name.clone(),
-            key: fetch.key.clone(),
-            version: fetch.view.version(),
-            deadline: fetch.deadline,
+            key: wanted.key.clone(),
+            version: terms.view.version(),
+            deadline: terms.deadline,
         };
-        let said = match timeout_at(fetch.deadline, self.peers.fetch(owner, request)).await {
-            Ok(said) => said,
-            Err(_) => Err(PeerError::DeadlineExceeded),
-        };
-        match said.map(|fetched| fetched.outcome) {
-            Ok(FetchOutcome::Entry { entry, keep }) => Some(Ok((entry, keep))),
-            Ok(FetchOutcome::LoadError(error)) => Some(Err(GetError::Load(error))),
-            // It is behind us in configuration, or we are behind it.
-            Ok(FetchOutcome::UnknownGroup) => None,
-            Err(PeerError::DeadlineExceeded) => Some(Err(GetError::DeadlineExceeded)),
-            Err(error @ (PeerError::Unreachable(_) | PeerError::Refused(_))) => {
+        match timeout_at(terms.deadline, self.peers.fetch(owner, request)).await {
+            Ok(Ok(fetched)) => self.heard(rank, wanted, terms, fetched.outcome),
+            Ok(Err(error)) => self.unanswered(owner, &error),
+            Err(_) => self.unanswered(owner, &PeerError::DeadlineExceeded),
+        }
+    }
+
+    /// What an owner's word means; `None`: it is behind us in configuration, or we are behind it.
+    pub(super) fn heard(
+        &self,
+        rank: usize,
+        wanted: &Wanted,
+        terms: &Terms,
+        outcome: FetchOutcome,
+    ) -> Option<Flown> {
+        match outcome {
+            FetchOutcome::Entry { entry, keep } => {
+                if rank > 0 {
+                    self.counters.add(Count::SecondOwnerFetches);
+                }
+                let keep = keep && self.keep_hot(wanted, terms, &entry);
+                Some(Ok(Answer { entry, source: Source::Peer, keep }))
+            }
+            FetchOutcome::LoadError(error) => Some(Err(GetError::Load(error))),
+            FetchOutcome::UnknownGroup => None,
+        }
+    }
+
+    /// What an owner's silence means; `None`: the next one is to be asked.
+    pub(super) fn unanswered(&self, owner: &Member, error: &PeerError) -> Option<Flown> {
+        match error {
+            PeerError::DeadlineExceeded => Some(Err(GetError::DeadlineExceeded)),
+            PeerError::Unreachable(_) | PeerError::Refused(_) => {
                 tracing::debug!(group = %self.name, owner = owner.name, %error, "owner gave no answer");
                 None
             }
@@ -107,25 +132,30 @@ impl Group {
     }
 
     /// Keeps a copy of what an owner said, if the key is asked for often enough; true if a copy might be kept.
-    fn keep_hot(&self, fetch: &Fetch, entry: &Entry) -> bool {
+    fn keep_hot(&self, wanted: &Wanted, terms: &Terms, entry: &Entry) -> bool {
         let now = Instant::now();
-        let fits = entry.value_bytes() <= fetch.max_value_bytes;
-        let wanted = fetch.serves && fits && !entry.is_expired(now);
-        if wanted && self.requests.is_hot(fetch.hash, now) {
-            if fetch.start.in_window {
+        let fits = entry.value_bytes() <= terms.max_value_bytes;
+        let keepable = terms.serves && fits && !entry.is_expired(now);
+        if keepable && self.requests.is_hot(wanted.hash, now) {
+            if wanted.start.in_window {
                 self.counters.add(Count::Fenced);
             } else {
-                self.keep(Part::Hot, &fetch.key, fetch.hash, entry, fetch.start.generation);
+                self.keep(Part::Hot, &wanted.key, wanted.hash, entry, wanted.start.generation);
             }
         }
-        wanted
+        keepable
     }
 
     /// No owner could be asked, or the second one is this node: a load here, shared with all who need one.
-    async fn load_instead(self: &Arc<Self>, fetch: &Fetch) -> Flown {
-        let start = self.generations.start(fetch.hash, Instant::now());
-        let boarded = self.board_load(&fetch.key, fetch.hash, start, &self.state.load())?;
-        match boarded.waiter.wait(fetch.deadline).await {
+    async fn load_instead(self: &Arc<Self>, wanted: &Wanted, terms: &Terms) -> Flown {
+        let start = self.generations.start(wanted.hash, Instant::now());
+        let boarded = self.board_load(&wanted.key, wanted.hash, start, &self.state.load())?;
+        self.landed(boarded, terms.deadline).await
+    }
+
+    /// What a load gives a fetch that waits for it.
+    pub(super) async fn landed(&self, boarded: Boarded<Flown>, deadline: Instant) -> Flown {
+        match boarded.waiter.wait(deadline).await {
             Ok(flown) => flown,
             Err(Lost::Deadline) => Err(GetError::DeadlineExceeded),
             Err(Lost::Flight) => Err(lost(&self.name)),

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::expiry::{NON_OWNER_TTL, after, expires};
-use crate::flight::{Boarded, Boarding};
+use crate::flight::{Boarded, Company};
 use crate::generation::Start;
 use crate::group::state::State;
 use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Pilot, Source, is_mine};
@@ -18,10 +18,10 @@ use crate::value::{Entry, Key, Outcome};
 
 /// The gRPC status codes that say what went wrong with a load: DEADLINE_EXCEEDED and INTERNAL.
 const CODE_DEADLINE: i32 = 4;
-const CODE_INTERNAL: i32 = 13;
+pub(super) const CODE_INTERNAL: i32 = 13;
 
 /// What a load is to be kept by: known when it was sent.
-struct Sent {
+pub(super) struct Sent {
     start: Start,
     at: Instant,
     /// False for a node that keeps nothing (K3).
@@ -44,7 +44,7 @@ impl Group {
             async move { group.load(key, hash, pilot).await }
         };
         // Who may not serve copies still calls the loader once at a time: whoever joins a load that has not been sent gets an answer from after its call.
-        let how = if state.serves(self.grants.clock().now()) { Boarding::Shared } else { Boarding::Unsent };
+        let how = if state.serves(self.grants.clock().now()) { Company::Any } else { Company::Unsent };
         self.loads.board(key, hash, start, how, run).map_err(|_| self.shed("loads"))
     }
 
@@ -58,10 +58,16 @@ impl Group {
             let state = self.state.load();
             (state.loader.clone(), state.settings.load_timeout)
         };
-        match self.call(&*loader, &key, hash, &pilot, timeout).await {
+        let loaded = self.call(&*loader, &key, hash, &pilot, timeout).await;
+        self.loaded(&key, hash, loaded)
+    }
+
+    /// Counts a load that has ended, and makes of it what is answered.
+    pub(super) fn loaded(&self, key: &Key, hash: u64, loaded: Result<(Sent, Loaded), LoadError>) -> Flown {
+        match loaded {
             Ok((sent, loaded)) => {
                 self.counters.add(Count::Loads);
-                Ok(self.settle(&key, hash, &sent, loaded))
+                Ok(self.settle(key, hash, &sent, loaded))
             }
             Err(error) => {
                 let shed = matches!(error, LoadError::Overloaded { .. });
@@ -83,25 +89,19 @@ impl Group {
         pilot.after_the_one_before().await;
         let deadline = after(Instant::now(), timeout);
         let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
-        let late = |_| failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()));
-        let broken =
-            |_| failed(CODE_INTERNAL, format!("{}: the loader panicked; see its log", loader.name()));
-
-        let turn = AssertUnwindSafe(async { loader.admit(&request).await }).catch_unwind();
-        let turn = timeout_at(deadline, turn).await.map_err(late)?.map_err(broken)??;
+        let turn = within(timeout, deadline, loader, async { loader.admit(&request).await }).await?;
         if !pilot.send() {
             return Err(failed(CODE_DEADLINE, format!("{}: nobody waits any more", loader.name())));
         }
         let sent = self.sent(key, hash);
-        let load = AssertUnwindSafe(async { loader.load(request).await }).catch_unwind();
-        let loaded = timeout_at(deadline, load).await.map_err(late)?.map_err(broken)??;
+        let loaded = within(timeout, deadline, loader, async { loader.load(request).await }).await?;
         drop(turn);
         Ok((sent, loaded))
     }
 
     /// Notes what holds as a load is sent: the generation first and the view after it, so that a view which forbids keeping and was adopted
     /// in between is either seen here or has raised the generation already (K1, K3).
-    fn sent(&self, key: &Key, hash: u64) -> Sent {
+    pub(super) fn sent(&self, key: &Key, hash: u64) -> Sent {
         let at = self.grants.clock().now();
         let start = self.generations.start(hash, at);
         let state = self.state.load();
@@ -136,6 +136,22 @@ impl Group {
         let wanted = sent.serves && !forgettable && !oversize && !entry.is_expired(now);
         let keep = wanted && self.keep(Part::Main, key, hash, &entry, sent.start.generation);
         Answer { entry, source: Source::Loader, keep }
+    }
+}
+
+/// What a loader says by its deadline; silence and a panic are failures like others.
+pub(super) async fn within<T>(
+    timeout: Duration,
+    deadline: Instant,
+    loader: &dyn Loader,
+    said: impl Future<Output = Result<T, LoadError>>,
+) -> Result<T, LoadError> {
+    match timeout_at(deadline, AssertUnwindSafe(said).catch_unwind()).await {
+        Err(_) => Err(failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()))),
+        Ok(Err(_)) => {
+            Err(failed(CODE_INTERNAL, format!("{}: the loader panicked; see its log", loader.name())))
+        }
+        Ok(Ok(said)) => said,
     }
 }
 

@@ -10,8 +10,8 @@ use super::*;
 use crate::generation::Start;
 use crate::loader::{FnLoader, Loaded};
 use crate::peer::{
-    BarAck, BarRequest, BeatReply, BeatRequest, FetchRequest, Fetched, PeekRequest, Peeked, PeerError,
-    PurgeAck, PurgeRequest, Purged, StoreAck, StoreRequest,
+    BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchRequest, Fetched, FetchedMany,
+    PeekRequest, Peeked, PeerError, PurgeAck, PurgeRequest, Purged, StoreAck, StoreRequest,
 };
 
 #[derive(Clone, Debug)]
@@ -152,8 +152,16 @@ async fn a_flight_looks_again_before_it_loads_or_fetches() {
     let load = group.board_load(&key, hash, start, &state).unwrap();
     assert_eq!(load.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
     let view = group.view().unwrap();
-    let fetch = group.board_fetch(&key, hash, start, &state, view).unwrap();
+    let fetch = group.board_fetch(&key, hash, start, &state, view.clone()).unwrap();
     assert_eq!(fetch.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
+    // And as one of several keys.
+    let wanted = || group.wanted(vec![key.clone(), Key::new("absent", 10).unwrap()]);
+    let loads = group.board_loads(wanted(), &state);
+    let other = Member::active("b", "h:1");
+    let fetches = group.board_fetches(&other, wanted(), &state, &view);
+    for boarded in [loads, fetches].map(|boarded| boarded.into_iter().next().unwrap().unwrap()) {
+        assert_eq!(boarded.waiter.wait(soon).await.unwrap().unwrap().source, Source::Main);
+    }
 }
 
 /// Peers that never answer.
@@ -181,6 +189,10 @@ impl Peers for Silent {
     }
 
     fn bar(&self, _: &Member, _: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn fetch_many(&self, _: &Member, _: FetchManyRequest) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
         Box::pin(std::future::pending())
     }
 }

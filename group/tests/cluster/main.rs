@@ -1,8 +1,10 @@
 //! Whole groups in one process: links that can be cut or held, a source that counts, a still clock.
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect should stop")]
 
+mod batches;
 mod gets;
 mod hits;
+mod many;
 mod membership;
 mod network;
 mod outages;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -11,8 +11,8 @@ use groupcache_group::grants::{DEFAULT_BOUND, Grants, beats};
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
 use groupcache_group::peer::{
-    BarAck, BarRequest, BeatReply, BeatRequest, FetchOutcome, FetchRequest, Fetched, PeekRequest, Peeked,
-    PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
+    BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchOutcome, FetchRequest, Fetched,
+    FetchedMany, PeekRequest, Peeked, PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
 };
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
@@ -32,6 +32,8 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 pub(crate) enum Leg {
     Fetch,
     FetchReply,
+    FetchMany,
+    FetchManyReply,
     Purge,
     Store,
     Peek,
@@ -39,11 +41,10 @@ pub(crate) enum Leg {
     Bar,
 }
 
-const LEGS: [Leg; 6] = [Leg::Fetch, Leg::Purge, Leg::Store, Leg::Peek, Leg::Beat, Leg::Bar];
+const LEGS: [Leg; 7] = [Leg::Fetch, Leg::FetchMany, Leg::Purge, Leg::Store, Leg::Peek, Leg::Beat, Leg::Bar];
 
 type Link = watch::Sender<(usize, Hold)>;
 
-#[derive(Default)]
 pub(crate) struct Network {
     nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
@@ -52,6 +53,20 @@ pub(crate) struct Network {
     alone: Mutex<BTreeSet<String>>,
     /// Makes every message take a moment, now a short one and now a long one.
     pub(crate) shaky: AtomicBool,
+    /// How many keys an owner answers in one call before it says that the answer is full.
+    pub(crate) most_answers: AtomicUsize,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network {
+            nodes: Mutex::default(),
+            links: Mutex::default(),
+            alone: Mutex::default(),
+            shaky: AtomicBool::new(false),
+            most_answers: AtomicUsize::new(usize::MAX),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,12 +190,29 @@ impl Peers for Links {
             let Some(group) = groups.get(&request.group) else { return said(FetchOutcome::UnknownGroup) };
             let result = group.get(request.key, Origin::Peer, request.deadline).await;
             self.pass(Leg::FetchReply, &peer).await?;
-            match result {
-                Ok(Answer { entry, keep, .. }) => said(FetchOutcome::Entry { entry, keep }),
-                Err(GetError::Load(error)) => said(FetchOutcome::LoadError(error)),
-                Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
-                Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
-            }
+            said(outcome(result)?)
+        })
+    }
+
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        request: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        let peer = peer.name.clone();
+        Box::pin(async move {
+            self.pass(Leg::FetchMany, &peer).await?;
+            let groups = self.network.node(&peer);
+            let version = groups.view().unwrap().version();
+            let Some(group) = groups.get(&request.group) else {
+                let outcomes = vec![FetchOutcome::UnknownGroup; request.keys.len()];
+                return Ok(FetchedMany { version, outcomes });
+            };
+            let results = group.get_many(request.keys, Origin::Peer, request.deadline, usize::MAX).await;
+            self.pass(Leg::FetchManyReply, &peer).await?;
+            let most = self.network.most_answers.load(Ordering::SeqCst);
+            let outcomes = results.into_iter().take(most).map(outcome).collect::<Result<_, _>>()?;
+            Ok(FetchedMany { version, outcomes })
         })
     }
 
@@ -229,6 +261,16 @@ impl Peers for Links {
             self.pass(Leg::Bar, &peer).await?;
             Ok(self.meet(&peer).bar(&request))
         })
+    }
+}
+
+/// What an owner says of what it got.
+fn outcome(result: Result<Answer, GetError>) -> Result<FetchOutcome, PeerError> {
+    match result {
+        Ok(Answer { entry, keep, .. }) => Ok(FetchOutcome::Entry { entry, keep }),
+        Err(GetError::Load(error)) => Ok(FetchOutcome::LoadError(error)),
+        Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
+        Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
     }
 }
 
@@ -330,11 +372,21 @@ impl Cluster {
 
     /// A key whose owners rank as these nodes do.
     pub(crate) fn key_of(&self, owners: &[usize]) -> Key {
+        self.keys_of(owners, 1).remove(0)
+    }
+
+    /// So many of them.
+    pub(crate) fn keys_of(&self, owners: &[usize], count: usize) -> Vec<Key> {
         let ring = Ring::new(&self.members);
-        (0..100_000)
-            .map(|n| key(&format!("key-{n}")))
-            .find(|key| ring.ranked(key.as_bytes(), owners.len()) == owners)
-            .unwrap()
+        let keys = (0..100_000).map(|n| key(&format!("key-{n}")));
+        let keys = keys.filter(|key| ring.ranked(key.as_bytes(), owners.len()) == owners);
+        let keys: Vec<_> = keys.take(count).collect();
+        assert_eq!(keys.len(), count);
+        keys
+    }
+
+    pub(crate) async fn get_many(&self, at: usize, keys: &[Key]) -> Vec<Result<Answer, GetError>> {
+        self.group(at).get_many(keys.to_vec(), Origin::Client, in_time(), usize::MAX).await
     }
 
     /// Has every node adopt a membership of these.

@@ -15,6 +15,8 @@ const NODES: usize = 3;
 const KEYS: usize = 48;
 const WRITERS: usize = 2;
 const READERS: usize = 8;
+/// Most keys of one GetMany, and of one call of the loader.
+const MANY: usize = 4;
 const RUN: Duration = Duration::from_secs(3);
 
 struct Run {
@@ -50,12 +52,22 @@ async fn read(run: Arc<Run>) {
     while !run.over.load(Ordering::Relaxed) {
         // Some keys are read far more often than others.
         let at = rand::random_range(0..KEYS).min(rand::random_range(0..KEYS));
-        let floor = run.floors[at].load(Ordering::SeqCst);
-        let answer = run.cluster.get(rand::random_range(0..NODES), &run.keys[at]).await.unwrap();
-        if counter(&answer) < floor {
-            run.stale.fetch_add(1, Ordering::Relaxed);
+        // One key, or several with their neighbours.
+        let range = at..(at + rand::random_range(1..=MANY)).min(KEYS);
+        let floors: Vec<_> =
+            run.floors[range.clone()].iter().map(|floor| floor.load(Ordering::SeqCst)).collect();
+        let node = rand::random_range(0..NODES);
+        let answers = if range.len() == 1 {
+            vec![run.cluster.get(node, &run.keys[at]).await]
+        } else {
+            run.cluster.get_many(node, &run.keys[range]).await
+        };
+        for (answer, floor) in answers.into_iter().zip(floors) {
+            if counter(&answer.unwrap()) < floor {
+                run.stale.fetch_add(1, Ordering::Relaxed);
+            }
+            run.reads.fetch_add(1, Ordering::Relaxed);
         }
-        run.reads.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
     }
 }
@@ -68,6 +80,7 @@ async fn no_reader_ever_sees_what_was_removed() {
     cluster.serving().await;
     cluster.network.shaky.store(true, Ordering::Relaxed);
     cluster.source.shaky.store(true, Ordering::Relaxed);
+    cluster.source.takes(MANY);
     let run = Arc::new(Run {
         cluster,
         keys: (0..KEYS).map(|n| key(&format!("key-{n}"))).collect(),

@@ -94,6 +94,9 @@ impl Exporter {
         let read: fn(&Read) -> Vec<Part> = match name {
             "groupcache_gets_total" => by_result,
             "groupcache_peer_gets_total" => |g| vec![(None, g.stats.peer_gets)],
+            "groupcache_get_many_total" => |g| vec![(None, g.stats.get_manys)],
+            "groupcache_load_many_total" => |g| vec![(None, g.stats.load_manys)],
+            "groupcache_load_many_keys_total" => |g| vec![(None, g.stats.load_many_keys)],
             "groupcache_not_found_total" => |g| vec![(None, g.stats.not_found)],
             "groupcache_fetch_failures_total" => |g| vec![(None, g.stats.fetch_failures)],
             "groupcache_second_owner_fetches_total" => |g| vec![(None, g.stats.second_owner_fetches)],

@@ -86,6 +86,7 @@ pub const METRICS: &[Metric] = &[
         "Gets from applications and peers by how they ended: main, hot, peer, load, joined, error, deadline, not_ready or abandoned",
     ),
     counter("groupcache_peer_gets_total", GROUP, "Gets from other nodes that take this one for the owner"),
+    counter("groupcache_get_many_total", GROUP, "GetManys from applications; each of their keys is a Get"),
     counter("groupcache_not_found_total", GROUP, "Gets answered with no such key, wherever it was found"),
     counter("groupcache_fetch_failures_total", GROUP, "Fetches that the other node could not answer"),
     counter(
@@ -95,6 +96,12 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("groupcache_loads_total", GROUP, "Loads that answered, with a value or with no such key"),
     counter("groupcache_load_failures_total", GROUP, "Loads that failed"),
+    counter("groupcache_load_many_total", GROUP, "Calls of the loader for several keys at once"),
+    counter(
+        "groupcache_load_many_keys_total",
+        GROUP,
+        "Keys that those calls asked for; each of them is a load",
+    ),
     counter("groupcache_loads_shed_total", GROUP, "Loads refused because too many were in flight or queued"),
     gauge("groupcache_loads_in_flight", GROUP, "Loads in flight now"),
     histogram("groupcache_load_duration_seconds", &["group", "outcome"], "Time a load took at the loader"),

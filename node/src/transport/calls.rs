@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use groupcache_group::group::{Answer, GetError, Group, NodeFailure, Origin, RemoveError};
 use groupcache_group::groups::Groups;
 use groupcache_group::value::{Key, KeyError};
@@ -16,9 +15,6 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Most keys of one GetMany or RemoveMany.
 pub const MAX_KEYS: usize = 1024;
-
-/// Keys of one GetMany that are asked for at the same time.
-const KEYS_AT_ONCE: usize = 64;
 
 /// Most bytes of values in one GetMany: gRPC clients refuse messages over 4 MiB unless told.
 const MAX_MANY_BYTES: usize = (4 << 20) - (256 << 10);
@@ -99,19 +95,13 @@ impl Calls {
         check_count(keys.len())?;
         let group = self.group(group)?;
         let limit = group.settings().max_key_bytes;
-        let ask = |key: Bytes| {
-            let group = &group;
-            async move { get(group, Key::new(key, limit)?, Origin::Client, deadline).await }
-        };
-        let mut answers = futures::stream::iter(keys).map(ask).buffered(KEYS_AT_ONCE);
-        let (mut results, mut bytes) = (Vec::new(), 0);
-        while let Some(answer) = answers.next().await {
-            let first = results.is_empty();
-            bytes += answer.as_ref().map_or(0, |answer| answer.entry.value_bytes());
-            let fits = bytes <= MAX_MANY_BYTES || first;
-            results.push(if fits { answer } else { answer.and(Err(CallError::TooLarge)) });
-        }
-        Ok(results)
+        let checked: Vec<_> = keys.into_iter().map(|key| Key::new(key, limit)).collect();
+        let asked = checked.iter().flatten().cloned().collect();
+        let answers = group.get_many(asked, Origin::Client, deadline, MAX_MANY_BYTES).await;
+        let mut answers = answers.into_iter();
+        // The answers stop where the values would be too many bytes.
+        let mut next = || answers.next().map_or(Err(CallError::TooLarge), |answer| Ok(answer?));
+        Ok(checked.into_iter().map(|key| key.map_err(CallError::from).and_then(|_| next())).collect())
     }
 
     /// Purges keys from every node.

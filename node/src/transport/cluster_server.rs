@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{Stream, stream};
-use groupcache_group::group::{Answer, Origin};
+use groupcache_group::group::{Answer, Group, Origin};
 use groupcache_group::groups::Groups;
 use groupcache_group::value::{Key, Outcome};
 use groupcache_proto::cluster::{self as wire, cluster_service_server::ClusterService, fetch_response};
@@ -18,6 +18,8 @@ use crate::transport::calls::{self, CallError};
 use crate::transport::control::Control;
 use crate::transport::invalidation_server;
 use crate::transport::wire::{entry_to_wire, fetch_response as to_fetch_response, status};
+
+mod many;
 
 /// When an owner that has no answer gives the first sign of life.
 const FIRST_SIGN: Duration = Duration::from_millis(50);
@@ -76,17 +78,28 @@ impl ClusterServer {
         Some(convert::version_to_wire(self.version()))
     }
 
-    /// Answers as the owner: from main or by a load, never by asking further.
-    async fn answer(self, request: wire::FetchRequest, deadline: Instant) -> Result<Answer, CallError> {
-        if self.groups.get(&request.group).is_none()
-            && let Some(caller) = &request.caller
+    /// The group that a caller means.
+    async fn group(
+        &self,
+        caller: Option<&wire::Caller>,
+        name: &str,
+        deadline: Instant,
+    ) -> Option<Arc<Group>> {
+        if self.groups.get(name).is_none()
+            && let Some(caller) = caller
         {
             // Perhaps this node is only behind.
             let version = convert::version(caller.version.as_ref());
             let until = deadline.min(Instant::now() + CATCH_UP);
             self.control.catch_up(&caller.node, version, until).await;
         }
-        let group = self.groups.get(&request.group).ok_or(CallError::UnknownGroup(request.group))?;
+        self.groups.get(name)
+    }
+
+    /// Answers as the owner: from main or by a load, never by asking further.
+    async fn answer(self, request: wire::FetchRequest, deadline: Instant) -> Result<Answer, CallError> {
+        let group = self.group(request.caller.as_ref(), &request.group, deadline).await;
+        let group = group.ok_or(CallError::UnknownGroup(request.group))?;
         let key = Key::new(request.key, group.settings().max_key_bytes)?;
         calls::get(&group, key, Origin::Peer, deadline).await
     }
@@ -118,6 +131,7 @@ impl Fetching {
 impl ClusterService for ClusterServer {
     type FetchStream = Answers<wire::FetchResponse>;
     type ExchangeStream = Answers<wire::ExchangeResponse>;
+    type FetchManyStream = Answers<wire::FetchManyResponse>;
 
     async fn fetch(
         &self,
@@ -240,9 +254,18 @@ impl ClusterService for ClusterServer {
     ) -> Result<Response<Self::ExchangeStream>, Status> {
         Err(status(&CallError::NotServed("Exchange")))
     }
+
+    async fn fetch_many(
+        &self,
+        request: Request<wire::FetchManyRequest>,
+    ) -> Result<Response<Self::FetchManyStream>, Status> {
+        let request = request.into_inner();
+        self.admit(request.caller.as_ref())?;
+        Ok(Response::new(self.clone().answers_of(request)?))
+    }
 }
 
-fn describe(group: &groupcache_group::group::Group) -> wire::GroupDescription {
+fn describe(group: &Group) -> wire::GroupDescription {
     let sizes = group.sizes();
     wire::GroupDescription {
         name: group.settings().name.to_string(),

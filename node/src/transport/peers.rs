@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use groupcache_group::peer::{
-    BarAck, BarRequest, BeatReply, BeatRequest, FetchRequest, Fetched, PeekRequest, Peeked, PeerError, Peers,
-    PurgeAck, PurgeRequest, StoreAck, StoreRequest,
+    BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchRequest, Fetched, FetchedMany,
+    PeekRequest, Peeked, PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
 };
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{self as wire, SignedSnapshot};
@@ -28,6 +28,7 @@ use crate::metrics::PeerMetrics;
 use crate::transport::wire as table;
 
 mod invalidation;
+mod many;
 
 /// When a connection attempt is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -257,6 +258,19 @@ impl Peers for TonicPeers {
     fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
         let peer = peer.clone();
         Box::pin(async move { self.counted("bar", self.bar_at(&peer, request).await) })
+    }
+
+    fn fetch_many(
+        &self,
+        peer: &Member,
+        request: FetchManyRequest,
+    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            let answer = self.fetch_many_from(&peer, request).await;
+            self.count("fetch_many", &answer);
+            answer
+        })
     }
 }
 

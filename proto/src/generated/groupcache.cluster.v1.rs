@@ -430,6 +430,31 @@ pub mod fetch_response {
         OversizeValue(super::Entry),
     }
 }
+/// FetchManyRequest asks for several keys of one owner.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchManyRequest {
+    #[prost(message, optional, tag = "1")]
+    pub caller: ::core::option::Option<Caller>,
+    /// The group's name.
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// At most 1024 keys, none twice.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Milliseconds the caller still waits.
+    #[prost(uint64, tag = "4")]
+    pub deadline_ms: u64,
+}
+/// FetchManyResponse is a sign of life, or the next answers. The call ends early where its values are too many bytes: ask again for the keys that are left.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchManyResponse {
+    /// The version the receiver has adopted.
+    #[prost(message, optional, tag = "1")]
+    pub version: ::core::option::Option<Version>,
+    /// In the order of the keys, without a version of their own, none of them `pending`. Empty: a sign of life.
+    #[prost(message, repeated, tag = "2")]
+    pub answers: ::prost::alloc::vec::Vec<FetchResponse>,
+}
 /// Pending is a sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pending {}
@@ -1283,6 +1308,33 @@ pub mod cluster_service_client {
                 );
             self.inner.streaming(req, path, codec).await
         }
+        /// FetchMany asks a node for several keys as their owner, in one call; it hands those that it has to load to its loader together.
+        pub async fn fetch_many(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FetchManyResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/groupcache.cluster.v1.ClusterService/FetchMany",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("groupcache.cluster.v1.ClusterService", "FetchMany"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1380,6 +1432,17 @@ pub mod cluster_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ExchangeRequest>>,
         ) -> std::result::Result<tonic::Response<Self::ExchangeStream>, tonic::Status>;
+        /// Server streaming response type for the FetchMany method.
+        type FetchManyStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FetchManyResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// FetchMany asks a node for several keys as their owner, in one call; it hands those that it has to load to its loader together.
+        async fn fetch_many(
+            &self,
+            request: tonic::Request<super::FetchManyRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FetchManyStream>, tonic::Status>;
     }
     /// ClusterService is spoken by members of one cluster and by its operator; an application never reaches it.
     #[derive(Debug)]
@@ -1994,6 +2057,52 @@ pub mod cluster_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/groupcache.cluster.v1.ClusterService/FetchMany" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchManySvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::ServerStreamingService<super::FetchManyRequest>
+                    for FetchManySvc<T> {
+                        type Response = super::FetchManyResponse;
+                        type ResponseStream = T::FetchManyStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchManyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::fetch_many(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchManySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
