@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
-use crate::generation::{Generation, Generations};
+use crate::generation::{Bounds, Generation, Generations};
 use crate::group::load::lost;
 use crate::group::state::State;
 use crate::hot::Requests;
@@ -26,12 +26,14 @@ use crate::view::{Place, View};
 
 mod fetch;
 mod load;
+mod refresh;
 mod remove;
 mod settings;
+mod stale;
 mod state;
 
 pub use remove::{NodeFailure, RemoveError};
-pub use settings::Settings;
+pub use settings::{AbandonedLoads, Settings};
 
 pub use crate::cache::StoreKind;
 
@@ -61,6 +63,8 @@ pub enum Source {
     Peer,
     /// The loader, called by this node.
     Loader,
+    /// A cache of this node or of the owner, and its time is up: it is being refreshed, or the loader fails.
+    Stale,
 }
 
 /// The answer of a Get.
@@ -111,6 +115,7 @@ pub struct Group {
     loads: Arc<Flights<Flown>>,
     fetches: Arc<Flights<Flown>>,
     removes: Arc<Semaphore>,
+    refreshes: Arc<Semaphore>,
     counters: Counters,
     /// Evictions from caches that are no more.
     former_evictions: AtomicU64,
@@ -130,9 +135,10 @@ impl Group {
     pub fn new(settings: Settings, loader: Arc<dyn Loader>, peers: Arc<dyn Peers>) -> Arc<Self> {
         let now = Instant::now();
         let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent, settings.store));
+        let bounds = Bounds { window: settings.purge_timeout, lag: settings.source_lag, floor: None };
         Arc::new(Group {
             name: settings.name.clone(),
-            generations: Generations::new(now, settings.purge_timeout),
+            generations: Generations::new(now, bounds),
             state: ArcSwap::from_pointee(State { settings: Arc::new(settings), loader, view: None, cache }),
             change: Mutex::new(()),
             adopted: watch::Sender::new(Version::PROVISIONAL),
@@ -140,6 +146,7 @@ impl Group {
             loads: Arc::new(Flights::new(MOST_FLIGHTS)),
             fetches: Arc::new(Flights::new(MOST_FLIGHTS)),
             removes: Arc::new(Semaphore::new(remove::MOST_REMOVES)),
+            refreshes: Arc::new(Semaphore::new(refresh::MOST_REFRESHES)),
             counters: Counters::new(),
             former_evictions: AtomicU64::new(0),
             peers,
@@ -181,11 +188,12 @@ impl Group {
         result
     }
 
-    /// The answer of a Get if it is here: no waiting, no allocation, no copy, no lock of ours. `None` counts nothing; follow it with [`Group::get`].
+    /// The answer of a Get if it is here: no waiting, no allocation, no copy, no lock of ours. `None` counts nothing; follow it with [`Group::get`],
+    /// which also answers what is stale, and refreshes what is due for it.
     #[must_use]
     pub fn cached(&self, key: &[u8], origin: Origin) -> Option<Answer> {
         let state = self.state.load();
-        let (entry, source) = state.look(key, origin)?;
+        let (entry, source) = state.look(key, origin, Instant::now())?;
         self.counters.add(match (source, origin) {
             (Source::Hot, _) => Count::HotHits,
             (_, Origin::Peer) => Count::PeerMainHits,
@@ -199,13 +207,23 @@ impl Group {
 
     /// A Get that is not answered at first sight: waits for the key's flight, its own or another's, until its own deadline.
     async fn miss(self: &Arc<Self>, key: &Key, origin: Origin, deadline: Instant) -> (Flown, Count) {
-        if deadline <= Instant::now() {
+        let now = Instant::now();
+        if deadline <= now {
             return (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded);
+        }
+        if let Some(answer) = self.aged(key, origin, now) {
+            let end = end_of(&answer);
+            return (Ok(answer), end);
         }
         let boarded = match self.board(key, origin) {
             Ok(boarded) => boarded,
             Err(GetError::NotReady) => return (Err(GetError::NotReady), Count::NotReady),
-            Err(error) => return (Err(error), Count::Failed),
+            Err(refused) => {
+                let kept = self.kept(key, self.hasher.hash_one(key), origin, now);
+                let flown = self.cover(&kept, refused, now);
+                let end = end_of_flight(&flown);
+                return (flown, end);
+            }
         };
         let joined = boarded.joined;
         match boarded.waiter.wait(deadline).await {
@@ -213,7 +231,7 @@ impl Group {
             Err(Lost::Flight) => (Err(lost(&self.name)), if joined { Count::Joined } else { Count::Failed }),
             Ok(flown) if joined => (flown, Count::Joined),
             Ok(flown) => {
-                let end = end_of(&flown);
+                let end = end_of_flight(&flown);
                 (flown, end)
             }
         }
@@ -233,11 +251,20 @@ impl Group {
         }
     }
 
-    /// Keeps an entry if the key was not purged since `generation`, and if this node still may (K1, K3).
-    fn keep(&self, part: Part, key: &Key, hash: u64, entry: &Entry, generation: Generation) -> bool {
+    /// Keeps an entry if the key was not purged since `generation`, if nothing newer is known of, and if this node still may (K1, K3).
+    fn keep(
+        &self,
+        part: Part,
+        key: &Key,
+        hash: u64,
+        entry: &Entry,
+        generation: Generation,
+        now: Instant,
+    ) -> bool {
         let state = self.state.load_full();
         let Some(half) = half(&state.cache, part) else { return false };
-        let Some((key, held)) = half.prepare(key, entry) else {
+        let lease = state.lease(part, key);
+        let Some((key, held)) = half.prepare(key, entry, lease, now) else {
             self.counters.add(Count::NoRoom);
             return false;
         };
@@ -245,12 +272,10 @@ impl Group {
             // Inside the fence, so that a view or a budget that comes into force now is seen, or sees the entry.
             let present = self.state.load();
             let stands = present.serves() && Arc::ptr_eq(&present.cache, &state.cache);
-            if stands {
-                half.insert(key, held);
-            }
-            stands
+            stands && half.insert(key, held, now)
         };
-        let kept = self.generations.if_stands(hash, generation, insert).unwrap_or(false);
+        let kept =
+            self.generations.if_stands(hash, generation, entry.source_version, insert).unwrap_or(false);
         if kept {
             half.settle();
         } else {
@@ -259,13 +284,15 @@ impl Group {
         kept
     }
 
-    /// Drops keys at this node and opens their windows: what a peer's purge does here (K1, K2).
-    pub fn purge(&self, keys: &[Key], window: Duration) {
+    /// Drops keys at this node and opens their windows: what a peer's purge does here (K1, K2). With a `floor`, what the source's own version calls
+    /// older is not kept from now on.
+    pub fn purge(&self, keys: &[Key], window: Duration, floor: Option<u64>) {
         let now = Instant::now();
+        let bounds = Bounds { window, lag: self.settings().source_lag, floor };
         for key in keys {
             let hash = self.hasher.hash_one(key);
             let drop_copies = || self.state.load().cache.remove(key.as_bytes());
-            self.generations.purge(hash, now, window, drop_copies);
+            self.generations.purge(hash, now, bounds, drop_copies);
             self.loads.forget(key, hash);
             self.fetches.forget(key, hash);
         }
@@ -333,15 +360,21 @@ fn is_mine(view: &View, key: &Key) -> bool {
     !matches!(view.owner(key.as_bytes()), Some(Place::Peer(_)))
 }
 
+/// How a Get ended that was answered, but not at first sight and not by another's flight.
+fn end_of(answer: &Answer) -> Count {
+    match answer.source {
+        Source::Main => Count::LateMainHits,
+        Source::Hot => Count::LateHotHits,
+        Source::Stale => Count::StaleHits,
+        Source::Peer => Count::Fetches,
+        Source::Loader => Count::Loaded,
+    }
+}
+
 /// How a Get ended that started its flight.
-fn end_of(flown: &Flown) -> Count {
+fn end_of_flight(flown: &Flown) -> Count {
     match flown {
-        Ok(answer) => match answer.source {
-            Source::Main => Count::LateMainHits,
-            Source::Hot => Count::LateHotHits,
-            Source::Peer => Count::Fetches,
-            Source::Loader => Count::Loaded,
-        },
+        Ok(answer) => end_of(answer),
         Err(GetError::NotReady) => Count::NotReady,
         Err(GetError::Load(_)) => Count::Failed,
         Err(GetError::DeadlineExceeded) => Count::DeadlineExceeded,

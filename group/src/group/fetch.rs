@@ -18,7 +18,7 @@ use crate::value::{Entry, Key};
 use crate::view::{Place, View};
 
 /// What a fetch may take beyond the owner's load: so that the owner's own verdict on a slow loader still arrives.
-const FETCH_MARGIN: Duration = Duration::from_millis(200);
+pub(super) const FETCH_MARGIN: Duration = Duration::from_millis(200);
 
 /// How many owners are asked before this node loads itself: the second coalesces for the whole cluster, a third would only cost time.
 const OWNERS_ASKED: usize = 2;
@@ -34,6 +34,24 @@ struct Fetch {
     serves: bool,
     max_value_bytes: usize,
     deadline: Instant,
+    /// True if it is to bring a newer copy of what is held and in use.
+    refresh: bool,
+}
+
+impl Fetch {
+    fn new(key: &Key, hash: u64, start: Start, state: &State, view: Arc<View>, now: Instant) -> Self {
+        let settings = &state.settings;
+        Fetch {
+            key: key.clone(),
+            hash,
+            start,
+            view,
+            serves: state.serves(),
+            max_value_bytes: settings.max_value_bytes,
+            deadline: after(now, settings.load_timeout.saturating_add(FETCH_MARGIN)),
+            refresh: false,
+        }
+    }
 }
 
 impl Group {
@@ -48,36 +66,66 @@ impl Group {
     ) -> Result<Boarded<Flown>, GetError> {
         let now = Instant::now();
         self.requests.note(hash, now);
-        let serves = state.serves();
-        let joinable = serves && !start.in_window;
-        let deadline = after(now, state.settings.load_timeout.saturating_add(FETCH_MARGIN));
-        let max_value_bytes = state.settings.max_value_bytes;
-        let fetch = Fetch { key: key.clone(), hash, start, view, serves, max_value_bytes, deadline };
+        let fetch = Fetch::new(key, hash, start, state, view, now);
+        let joinable = fetch.serves && !start.in_window;
         let group = self.clone();
         let run = |_| async move { group.fetch(fetch).await };
         self.fetches.board(key, hash, start, joinable, run).map_err(|_| self.shed("fetches"))
     }
 
+    /// Starts a fetch from the owner alone, for a newer copy of what is held. Nobody joins it: who needs the value may not be left without a load.
+    pub(super) fn board_refetch(
+        self: &Arc<Self>,
+        key: &Key,
+        hash: u64,
+        start: Start,
+        state: &State,
+        view: Arc<View>,
+    ) -> Result<Boarded<Flown>, GetError> {
+        let fetch = Fetch { refresh: true, ..Fetch::new(key, hash, start, state, view, Instant::now()) };
+        let group = self.clone();
+        let run = |_| async move {
+            let unreachable = || lost(&group.name);
+            group.ask_owners(&fetch, 1).await.unwrap_or_else(|| Err(unreachable()))
+        };
+        self.fetches.board(key, hash, start, false, run).map_err(|_| self.shed("fetches"))
+    }
+
     async fn fetch(self: Arc<Self>, fetch: Fetch) -> Flown {
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some((entry, source)) = self.state.load().look(fetch.key.as_bytes(), Origin::Client) {
-            return Ok(Answer { entry, source, keep: true });
+        let now = Instant::now();
+        let kept = self.kept(&fetch.key, fetch.hash, Origin::Client, now);
+        if let Some(answer) = kept.fresh(None, now) {
+            return Ok(answer);
         }
-        for (rank, place) in fetch.view.ranked(fetch.key.as_bytes(), OWNERS_ASKED).into_iter().enumerate() {
+        let flown = match self.ask_owners(&fetch, OWNERS_ASKED).await {
+            Some(flown) => flown,
+            None => self.load_instead(&fetch).await,
+        };
+        flown.or_else(|error| self.cover(&kept, error, Instant::now()))
+    }
+
+    /// What the first of so many owners says that can be asked; `None`: none can, or it is this node's turn.
+    async fn ask_owners(&self, fetch: &Fetch, count: usize) -> Option<Flown> {
+        for (rank, place) in fetch.view.ranked(fetch.key.as_bytes(), count).into_iter().enumerate() {
             let Place::Peer(owner) = place else { break };
-            match self.ask(owner, &fetch).await {
+            match self.ask(owner, fetch).await {
                 Some(Ok((entry, keep))) => {
                     if rank > 0 {
                         self.counters.add(Count::SecondOwnerFetches);
                     }
-                    let keep = keep && self.keep_hot(&fetch, &entry);
-                    return Ok(Answer { entry, source: Source::Peer, keep });
+                    let now = Instant::now();
+                    // What might be kept and has no time left is what the owner itself answers stale.
+                    let stale = keep && entry.is_expired(now);
+                    let source = if stale { Source::Stale } else { Source::Peer };
+                    let keep = keep && self.keep_hot(fetch, &entry, now);
+                    return Some(Ok(Answer { entry, source, keep }));
                 }
-                Some(Err(final_error)) => return Err(final_error),
+                Some(Err(final_error)) => return Some(Err(final_error)),
                 None => self.counters.add(Count::FetchFailures),
             }
         }
-        self.load_instead(&fetch).await
+        None
     }
 
     /// What an owner says; `None` if it cannot say and the next one is to be asked.
@@ -106,15 +154,14 @@ impl Group {
     }
 
     /// Keeps a copy of what an owner said, if the key is asked for often enough; true if a copy might be kept.
-    fn keep_hot(&self, fetch: &Fetch, entry: &Entry) -> bool {
-        let now = Instant::now();
+    fn keep_hot(&self, fetch: &Fetch, entry: &Entry, now: Instant) -> bool {
         let fits = entry.value_bytes() <= fetch.max_value_bytes;
         let wanted = fetch.serves && fits && !entry.is_expired(now);
-        if wanted && self.requests.is_hot(fetch.hash, now) {
+        if wanted && (fetch.refresh || self.requests.is_hot(fetch.hash, now)) {
             if fetch.start.in_window {
                 self.counters.add(Count::Fenced);
             } else {
-                self.keep(Part::Hot, &fetch.key, fetch.hash, entry, fetch.start.generation);
+                self.keep(Part::Hot, &fetch.key, fetch.hash, entry, fetch.start.generation, now);
             }
         }
         wanted

@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::{Instant, timeout_at};
@@ -11,7 +10,9 @@ use crate::expiry::{NON_OWNER_TTL, after, expires};
 use crate::flight::Boarded;
 use crate::generation::Start;
 use crate::group::state::State;
-use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Pilot, Source, is_mine};
+use crate::group::{
+    AbandonedLoads, Answer, Flown, GetError, Group, Origin, Part, Pilot, Settings, Source, is_mine,
+};
 use crate::loader::{LoadError, LoadRequest, Loaded, Loader};
 use crate::stats::Count;
 use crate::value::{Entry, Key, Outcome};
@@ -39,24 +40,38 @@ impl Group {
         start: Start,
         state: &State,
     ) -> Result<Boarded<Flown>, GetError> {
+        self.board_load_after(key, hash, start, state, None)
+    }
+
+    /// The same, for who has a value whose load started at `older` and wants a newer one.
+    pub(super) fn board_load_after(
+        self: &Arc<Self>,
+        key: &Key,
+        hash: u64,
+        start: Start,
+        state: &State,
+        older: Option<Instant>,
+    ) -> Result<Boarded<Flown>, GetError> {
         let run = |pilot| {
             let (group, key) = (self.clone(), key.clone());
-            async move { group.load(key, hash, pilot).await }
+            async move { group.load(key, hash, pilot, older).await }
         };
         self.loads.board(key, hash, start, state.serves(), run).map_err(|_| self.shed("loads"))
     }
 
-    async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot) -> Flown {
+    async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot, older: Option<Instant>) -> Flown {
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some((entry, source)) = self.state.load().look(key.as_bytes(), Origin::Peer) {
-            return Ok(Answer { entry, source, keep: true });
+        let now = Instant::now();
+        let kept = self.kept(&key, hash, Origin::Peer, now);
+        if let Some(answer) = kept.fresh(older, now) {
+            return Ok(answer);
         }
         // Not the whole state: a load may take long, and would hold a cache that is no longer in force.
-        let (loader, timeout) = {
+        let (loader, settings) = {
             let state = self.state.load();
-            (state.loader.clone(), state.settings.load_timeout)
+            (state.loader.clone(), state.settings.clone())
         };
-        match self.call(&*loader, &key, hash, &pilot, timeout).await {
+        match self.call(&*loader, &key, hash, &pilot, &settings).await {
             Ok((sent, loaded)) => {
                 self.counters.add(Count::Loads);
                 Ok(self.settle(&key, hash, &sent, loaded))
@@ -64,7 +79,7 @@ impl Group {
             Err(error) => {
                 let shed = matches!(error, LoadError::Overloaded { .. });
                 self.counters.add(if shed { Count::LoadsShed } else { Count::LoadFailures });
-                Err(GetError::Load(error))
+                self.cover(&kept, GetError::Load(error), Instant::now())
             }
         }
     }
@@ -76,8 +91,9 @@ impl Group {
         key: &Key,
         hash: u64,
         pilot: &Pilot,
-        timeout: Duration,
+        settings: &Settings,
     ) -> Result<(Sent, Loaded), LoadError> {
+        let timeout = settings.load_timeout;
         let deadline = after(Instant::now(), timeout);
         let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
         let late = |_| failed(CODE_DEADLINE, format!("{}: no answer within {timeout:?}", loader.name()));
@@ -86,7 +102,7 @@ impl Group {
 
         let turn = AssertUnwindSafe(async { loader.admit(&request).await }).catch_unwind();
         let turn = timeout_at(deadline, turn).await.map_err(late)?.map_err(broken)??;
-        if !pilot.send() {
+        if !pilot.send(settings.abandoned_loads == AbandonedLoads::Finish) {
             return Err(failed(CODE_DEADLINE, format!("{}: nobody waits any more", loader.name())));
         }
         let sent = self.sent(key, hash);
@@ -126,7 +142,11 @@ impl Group {
             self.counters.add(Count::Oversize);
         }
         let wanted = sent.serves && !forgettable && !oversize && !entry.is_expired(now);
-        let keep = wanted && self.keep(Part::Main, key, hash, &entry, sent.start.generation);
+        let lags = wanted && sent.start.in_lag;
+        if lags {
+            self.counters.add(Count::Fenced);
+        }
+        let keep = wanted && !lags && self.keep(Part::Main, key, hash, &entry, sent.start.generation, now);
         Answer { entry, source: Source::Loader, keep }
     }
 }

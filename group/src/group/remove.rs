@@ -97,7 +97,7 @@ impl Group {
             failures: Vec::new(),
             newest: None,
         };
-        self.purge(&removal.keys, window);
+        self.purge(&removal.keys, window, None);
         removal.tell_members_of(view).await;
         if removal.failures.is_empty() { Ok(()) } else { Err(RemoveError::Partial(removal.failures)) }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
 use crate::group::{Group, Origin, Settings, Source};
@@ -29,14 +30,14 @@ impl State {
         self.view.as_ref().is_some_and(|view| view.may_keep())
     }
 
-    /// The key's entry if it may be used: main first, and hot only for clients (K6).
+    /// The key's entry if it is a plain hit: main first, and hot only for clients (K6).
     #[inline]
-    pub(super) fn look(&self, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
-        if let Some(entry) = self.cache.main.get(key) {
+    pub(super) fn look(&self, key: &[u8], origin: Origin, now: Instant) -> Option<(Entry, Source)> {
+        if let Some(entry) = self.cache.main.get(key, now) {
             return Some((entry, Source::Main));
         }
         let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
-        hot.get(key).map(|entry| (entry, Source::Hot))
+        hot.get(key, now).map(|entry| (entry, Source::Hot))
     }
 }
 

@@ -84,13 +84,13 @@ impl Pair {
             }
             Step::Lands(at) => self.lands(at),
             Step::Purges(n) => {
-                self.group.purge(&[key(n)], Duration::from_millis(100));
+                self.group.purge(&[key(n)], Duration::from_millis(100), None);
                 self.held.remove(&n);
                 self.on_their_way.iter_mut().filter(|one| one.key == n).for_each(|one| one.overtaken = true);
             }
             Step::PurgesMany => {
                 let others: Vec<_> = (0..200u8).map(|n| Key::new(vec![n, 0], 8).unwrap()).collect();
-                self.group.purge(&others, Duration::from_millis(100));
+                self.group.purge(&others, Duration::from_millis(100), None);
             }
             Step::Lapses => {
                 self.views += 2;
@@ -111,7 +111,7 @@ impl Pair {
         let outcome = Outcome::Value(one.value.to_le_bytes().to_vec().into());
         let entry = Entry { outcome, loaded: self.now, expires: None, source_version: None };
         let hash = self.hash(one.key);
-        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation);
+        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation, self.now);
         assert_eq!(kept, !one.overtaken);
         if kept {
             self.held.insert(one.key, one.value);
@@ -139,7 +139,7 @@ async fn a_flight_looks_again_before_it_loads_or_fetches() {
     let start = group.generations.start(hash, Instant::now());
     let entry =
         Entry { outcome: Outcome::NotFound, loaded: Instant::now(), expires: None, source_version: None };
-    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation));
+    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation, Instant::now()));
     let state = group.state.load_full();
     let soon = Instant::now() + Duration::from_secs(1);
     let load = group.board_load(&key, hash, start, &state).unwrap();
@@ -221,7 +221,7 @@ fn evictions_never_go_back_while_budgets_change() {
                     let start = group.generations.start(n.into(), Instant::now());
                     let (outcome, loaded) = (Outcome::NotFound, Instant::now());
                     let entry = Entry { outcome, loaded, expires: None, source_version: None };
-                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation);
+                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation, loaded);
                 }
                 group.configure(small(round), loader.clone());
             }

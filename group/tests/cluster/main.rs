@@ -1,11 +1,15 @@
 //! Whole groups in one process: links that can be cut or held, a source that counts, a still clock.
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect should stop")]
 
+mod abandoned;
 mod gets;
 mod hits;
+mod lag;
 mod membership;
 mod network;
+mod refresh;
 mod removes;
 mod shake;
 mod source;
+mod stale;
 mod stress;

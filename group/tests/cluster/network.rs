@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
 use groupcache_group::peer::{FetchOutcome, FetchRequest, Fetched, PeerError, Peers, PurgeAck, PurgeRequest};
-use groupcache_group::value::Key;
+use groupcache_group::value::{Entry, Key};
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Ring, Snapshot, State, Version};
 use parking_lot::Mutex;
@@ -113,7 +113,7 @@ impl Peers for Links {
             let result = group.get(request.key, Origin::Peer, request.deadline).await;
             self.0.pass(Leg::FetchReply, &peer).await?;
             match result {
-                Ok(Answer { entry, keep, .. }) => said(FetchOutcome::Entry { entry, keep }),
+                Ok(Answer { entry, keep, .. }) => said(FetchOutcome::Entry { entry: arrived(entry), keep }),
                 Err(GetError::Load(error)) => said(FetchOutcome::LoadError(error)),
                 Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
                 Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
@@ -127,11 +127,18 @@ impl Peers for Links {
             self.0.pass(Leg::Purge, &peer).await?;
             let groups = self.0.node(&peer);
             if let Some(group) = groups.get(&request.group) {
-                group.purge(&request.keys, request.window);
+                group.purge(&request.keys, request.window, None);
             }
             Ok(PurgeAck { version: groups.view().unwrap().version() })
         })
     }
+}
+
+/// An entry as the wire brings it: what is left of its time, and its age.
+fn arrived(entry: Entry) -> Entry {
+    let now = Instant::now();
+    let expires = entry.remaining(now).map(|left| now + left);
+    Entry { loaded: now - now.saturating_duration_since(entry.loaded), expires, ..entry }
 }
 
 /// A cluster of nodes with one group and one source.

@@ -21,6 +21,9 @@ pub(crate) enum Mood {
     Big(usize),
     NotFound,
     Fails,
+    Full,
+    /// Fails every third time.
+    Flaky,
     Panics,
 }
 
@@ -28,6 +31,8 @@ pub(crate) struct Source {
     counters: Mutex<HashMap<Key, u64>>,
     pub(crate) mood: Mutex<Mood>,
     pub(crate) ttl: Mutex<Option<Duration>>,
+    /// Whether it states the counter as its version.
+    pub(crate) versioned: AtomicBool,
     calls: AtomicUsize,
     held: watch::Sender<bool>,
     started: watch::Sender<usize>,
@@ -40,6 +45,7 @@ impl Default for Source {
             counters: Mutex::default(),
             mood: Mutex::default(),
             ttl: Mutex::default(),
+            versioned: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             started: watch::Sender::new(0),
@@ -55,6 +61,11 @@ impl Source {
         let counter = counters.entry(key.clone()).or_default();
         *counter += 1;
         *counter
+    }
+
+    /// As if the key had never changed: a replica that is behind.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.counters.lock().remove(key);
     }
 
     pub(crate) fn loads(&self) -> usize {
@@ -85,7 +96,7 @@ impl Loader for Source {
 
     fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>> {
         Box::pin(async move {
-            self.calls.fetch_add(1, Ordering::SeqCst);
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
             // The answer is the counter as it stands when the load starts.
             let counter = self.counters.lock().get(&request.key).copied().unwrap_or(0);
             self.started.send_modify(|started| *started += 1);
@@ -101,9 +112,18 @@ impl Loader for Source {
                 Mood::Fails => {
                     return Err(LoadError::Failed { code: 14, message: "source: it is down".into() });
                 }
+                Mood::Full => {
+                    let message = "source: too many".into();
+                    return Err(LoadError::Overloaded { message, retry_after: Duration::from_secs(1) });
+                }
+                Mood::Flaky if call % 3 == 0 => {
+                    return Err(LoadError::Failed { code: 14, message: "source: not now".into() });
+                }
+                Mood::Flaky => Loaded::value(counter.to_le_bytes().to_vec()),
                 Mood::Panics => panic!("the loader panics on purpose"),
             };
             loaded.ttl = *self.ttl.lock();
+            loaded.version = self.versioned.load(Ordering::Relaxed).then_some(counter);
             Ok(loaded)
         })
     }

@@ -169,7 +169,7 @@ impl ClusterService for ClusterServer {
             // A key that cannot be one is in no cache either.
             let keys: Vec<Key> =
                 request.keys.into_iter().filter_map(|key| Key::new(key, limit).ok()).collect();
-            group.purge(&keys, Duration::from_millis(request.window_ms).min(MAX_WINDOW));
+            group.purge(&keys, Duration::from_millis(request.window_ms).min(MAX_WINDOW), None);
         }
         Ok(Response::new(wire::PurgeResponse {
             version: self.wire_version(),
