@@ -9,5 +9,6 @@ mod hostile;
 mod http_door;
 mod http_loader;
 mod membership;
+mod stale;
 mod support;
 mod unread;
