@@ -1,4 +1,4 @@
-//! How a kept entry ages: fresh, then due for a refresh, then stale but of use, then dead. Times are handed in; nothing here reads a clock.
+//! How a kept entry ages: fresh, due for a refresh, stale but of use, dead. Times are handed in: no clock is read here.
 //!
 //! A refresh ahead of time starts at the first use in the last part of a ttl, at a moment fixed as the entry is kept, so that a hit pays one comparison.
 //! Deciding by chance at every use (XFetch) was refused: it costs a random number and a logarithm for each hit, and what it prevents, many callers

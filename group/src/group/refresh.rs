@@ -1,6 +1,6 @@
-//! Refreshes what is in use in the background: at the source where this node owns the key, else at the owner. One at a time for each entry.
+//! Refreshes in the background what is in use: at the source where this node owns the key, else at the owner.
 //!
-//! At the source it is the key's ordinary load, under the same fence, which whoever needs the value may join. At the owner it is a fetch of its own
+//! One runs at a time for each entry. At the source it is the key's ordinary load, under the same fence, which whoever needs the value may join. At the owner it is a fetch of its own
 //! that asks the owner alone: a node that is not the owner calls no loader for a refresh, not even if the owner is gone.
 
 use std::sync::Arc;

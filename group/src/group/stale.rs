@@ -1,4 +1,4 @@
-//! What is not a plain hit and yet answers: an entry due for a refresh, a stale one while it is refreshed, a stale one in place of a failure.
+//! What is no plain hit and yet answers: an entry due for a refresh, a stale one, a stale one in place of a failure.
 //!
 //! P1 holds for stale entries as for fresh ones: a purge drops both, and what a flight found as it began it answers only if the key's generation
 //! still stands as it ends.

@@ -1,4 +1,4 @@
-//! Stale values: answered while the owner refreshes them and while the loader fails, and gone with a purge like any other.
+//! Stale values: answered while the owner refreshes them or the loader fails, and gone with a purge like any other.
 
 use std::sync::Arc;
 use std::time::Duration;
