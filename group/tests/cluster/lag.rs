@@ -26,7 +26,7 @@ async fn what_is_loaded_while_the_source_may_lag_is_answered_and_shared_but_not_
     cluster.get(1, &key).await.unwrap();
     cluster.remove(0, &key).await.unwrap();
     let answers = join_all((0..300).map(|n| cluster.get(n % 3, &key))).await;
-    assert!(answers.iter().all(|answer| answer.is_ok()));
+    assert!(answers.iter().all(Result::is_ok));
     assert!(cluster.source.loads() - 1 <= 3, "{} loads", cluster.source.loads());
     advance(LAG - Duration::from_millis(1)).await;
     for at in 0..3 {
@@ -78,7 +78,7 @@ async fn what_the_source_calls_older_than_a_remove_is_never_kept() {
     let key = cluster.key_of(&[1]);
     cluster.get(1, &key).await.unwrap();
     for at in 0..2 {
-        cluster.group(at).purge(&[key.clone()], WINDOW, Some(1));
+        cluster.group(at).purge(std::slice::from_ref(&key), WINDOW, Some(1));
     }
     // A replica that is behind, for as long as it likes.
     advance(WINDOW * 60).await;

@@ -116,7 +116,7 @@ impl Loader for Source {
                     let message = "source: too many".into();
                     return Err(LoadError::Overloaded { message, retry_after: Duration::from_secs(1) });
                 }
-                Mood::Flaky if call % 3 == 0 => {
+                Mood::Flaky if call.is_multiple_of(3) => {
                     return Err(LoadError::Failed { code: 14, message: "source: not now".into() });
                 }
                 Mood::Flaky => Loaded::value(counter.to_le_bytes().to_vec()),
