@@ -28,7 +28,16 @@ pub const DEFAULT_MAX_VALUE_BYTES: &str = "1Mi";
         .field_path(".maxValueBytes"),
     validation = Rule::new("!has(self.negativeTtlSeconds) || !has(self.ttlSeconds) || self.negativeTtlSeconds <= self.ttlSeconds")
         .message("negativeTtlSeconds must not be greater than ttlSeconds: \"no such key\" must not outlive values")
-        .field_path(".negativeTtlSeconds")
+        .field_path(".negativeTtlSeconds"),
+    validation = Rule::new("!has(self.staleWhileRevalidateSeconds) || has(self.ttlSeconds)")
+        .message("staleWhileRevalidateSeconds must have ttlSeconds beside it: what does not expire is never stale")
+        .field_path(".staleWhileRevalidateSeconds"),
+    validation = Rule::new("!has(self.staleIfErrorSeconds) || has(self.ttlSeconds)")
+        .message("staleIfErrorSeconds must have ttlSeconds beside it: what does not expire is never stale")
+        .field_path(".staleIfErrorSeconds"),
+    validation = Rule::new("self.earlyRefreshPercent == 0 || has(self.ttlSeconds)")
+        .message("earlyRefreshPercent must have ttlSeconds beside it: what does not expire is never refreshed")
+        .field_path(".earlyRefreshPercent")
 )]
 pub struct Group {
     /// What callers call it: 1 to 63 of letters, digits, `.`, `_` and `-`.
@@ -54,6 +63,32 @@ pub struct Group {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub negative_ttl_seconds: Option<i32>,
+
+    /// Seconds for which an expired value is answered at once while its owner refreshes it. Unset: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub stale_while_revalidate_seconds: Option<i32>,
+
+    /// Seconds for which an expired value is answered where the loader fails. Unset: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub stale_if_error_seconds: Option<i32>,
+
+    /// The last percent of a value's time in which a use refreshes it in the background, so that keys in use never wait for the loader; about as many
+    /// more loads. 0: no value is refreshed before it expires.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 50))]
+    pub early_refresh_percent: i32,
+
+    /// Seconds after a Remove, and after a node's start, for which what is loaded is answered but not kept: for sources that read from replicas
+    /// which lag behind. Unset: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 300))]
+    pub source_lag_seconds: Option<i32>,
+
+    /// What becomes of a load that nobody waits for any more.
+    #[serde(default)]
+    pub abandoned_loads: AbandonedLoads,
 
     /// Longest key, in bytes.
     #[serde(default = "default_max_key_bytes")]
@@ -89,6 +124,16 @@ pub enum OnQuorumLoss {
     PassThrough,
     /// It goes on serving what it holds; a Get there may answer what a Remove has removed.
     ServeStale,
+}
+
+/// What becomes of a load that nobody waits for any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AbandonedLoads {
+    /// It runs on and is kept: or a key slower than its callers would never be filled.
+    #[default]
+    Finish,
+    /// It is dropped with its last caller.
+    Cancel,
 }
 
 fn default_hot_cache_percent() -> i32 {

@@ -22,7 +22,7 @@ pub mod quantity;
 pub mod status;
 
 pub use cluster::{CacheCluster, CacheClusterSpec};
-pub use group::Group;
+pub use group::{AbandonedLoads, Group};
 pub use loader::Loader;
 pub use quantity::Quantity;
 pub use status::CacheClusterStatus;

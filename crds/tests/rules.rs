@@ -53,6 +53,17 @@ fn what_is_sound_is_taken() {
         &[("/spec/resources/limits/memory", json!(268_435_456))],
         &[("/spec/groups/0/ttlSeconds", json!(60)), ("/spec/groups/0/negativeTtlSeconds", json!(60))],
         &[("/spec/groups/0/negativeTtlSeconds", json!(60))],
+        &[
+            ("/spec/groups/0/ttlSeconds", json!(60)),
+            ("/spec/groups/0/staleWhileRevalidateSeconds", json!(60)),
+            ("/spec/groups/0/staleIfErrorSeconds", json!(86_400)),
+            ("/spec/groups/0/earlyRefreshPercent", json!(50)),
+        ],
+        &[
+            ("/spec/groups/0/earlyRefreshPercent", json!(0)),
+            ("/spec/groups/0/sourceLagSeconds", json!(300)),
+            ("/spec/groups/0/abandonedLoads", json!("Cancel")),
+        ],
         &[("/spec/groups/-", json!({"name": "more", "maxBytes": "100Mi", "maxValueBytes": "8Mi"}))],
         &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
@@ -82,6 +93,18 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
         (
             &[("/spec/groups/0/ttlSeconds", json!(60)), ("/spec/groups/0/negativeTtlSeconds", json!(61))],
             "negativeTtlSeconds must not be greater than ttlSeconds",
+        ),
+        (
+            &[("/spec/groups/0/staleWhileRevalidateSeconds", json!(60))],
+            "staleWhileRevalidateSeconds must have ttlSeconds beside it",
+        ),
+        (
+            &[("/spec/groups/0/staleIfErrorSeconds", json!(60))],
+            "staleIfErrorSeconds must have ttlSeconds beside it",
+        ),
+        (
+            &[("/spec/groups/0/earlyRefreshPercent", json!(10))],
+            "earlyRefreshPercent must have ttlSeconds beside it",
         ),
         (
             &[("/spec/groups/0/loaderName", json!("nobody"))],

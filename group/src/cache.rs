@@ -10,12 +10,15 @@ use tokio::time::Instant;
 
 use crate::cache::moka::MokaStore;
 use crate::cache::quick::QuickStore;
-use crate::cache::store::{Account, Charge, Held, Store};
+use crate::cache::store::{Account, Charge, Store};
+use crate::freshness::{Lease, Life};
 use crate::value::{Entry, Key};
 
 mod moka;
 mod quick;
 mod store;
+
+pub(crate) use store::Held;
 
 /// Which store holds a group's entries. Both keep within the group's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,25 +64,35 @@ impl Half {
         Half { store, capacity, account: Arc::default() }
     }
 
-    /// The key's entry, if it has not expired.
+    /// The key's entry, if it has not expired and no refresh of it is due.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &[u8], now: Instant) -> Option<Entry> {
         let held = self.store.get(key)?;
-        // The clock is read only for what can expire.
-        let usable = held.entry.expires.is_none_or(|at| now() < at);
-        usable.then(|| held.entry.clone())
+        held.life.is_quiet(&held.entry, now).then(|| held.entry.clone())
+    }
+
+    /// What is held of the key, fresh or stale, unless it is of no use to anybody.
+    pub(crate) fn find(&self, key: &[u8], now: Instant) -> Option<Arc<Held>> {
+        self.store.peek(key).filter(|held| !held.life.is_dead(now))
     }
 
     /// An entry ready to be kept here: its key and value in buffers of their own, so that no network buffer is pinned by a few bytes of it.
     /// `None` if there is no room for it. To be called outside the fence: it copies, and may tidy up.
-    pub(crate) fn prepare(&self, key: &Key, entry: &Entry) -> Option<(Key, Arc<Held>)> {
+    pub(crate) fn prepare(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        lease: Lease,
+        now: Instant,
+    ) -> Option<(Key, Arc<Held>)> {
         let bytes = key.as_bytes().len() as u64 + entry.value_bytes() as u64 + self.store.overhead();
         if bytes > self.store.largest().min(self.capacity / LARGEST_SHARE) {
             return None;
         }
         // Charged before anything is copied, so that many at the same moment see each other.
         let charge = Charge::new(bytes, &self.account);
-        self.make_room().then(|| (key.compact(), Arc::new(Held { entry: entry.compact(), charge })))
+        let life = Life::new(entry, lease, now);
+        self.make_room().then(|| (key.compact(), Arc::new(Held { entry: entry.compact(), charge, life })))
     }
 
     /// Tidies up until the bytes charged are within bounds; false if that cannot be had now.
@@ -97,13 +110,18 @@ impl Half {
         self.bytes() <= bound
     }
 
-    /// Puts a prepared entry in. To be called inside the fence.
-    pub(crate) fn insert(&self, key: Key, held: Arc<Held>) {
+    /// Puts a prepared entry in. To be called inside the fence. False if what is held is newer by the source's own version and still of use:
+    /// of two results that race, the older one may land last.
+    pub(crate) fn insert(&self, key: Key, held: Arc<Held>, now: Instant) -> bool {
         if let Some(former) = self.store.peek(key.as_bytes()) {
+            if !former.life.is_dead(now) && is_older(&held.entry, &former.entry) {
+                return false;
+            }
             former.charge.taken();
         }
         held.charge.came();
         self.store.insert(key, held);
+        true
     }
 
     /// Drops the key's entry. To be called inside the fence.
@@ -137,6 +155,11 @@ impl Half {
     pub(crate) fn evictions(&self) -> u64 {
         self.account.evictions.load(Ordering::Relaxed)
     }
+}
+
+/// True if the source says so. Without versions nothing is known.
+fn is_older(new: &Entry, former: &Entry) -> bool {
+    matches!((new.source_version, former.source_version), (Some(new), Some(former)) if new < former)
 }
 
 /// Both caches of a group.

@@ -2,7 +2,7 @@
 //!
 //! A flight is a task of its own, so it belongs to no caller:
 //! * each waiter leaves at its own deadline, and a first caller that goes away takes nobody along;
-//! * a flight that nobody waits for is stopped, unless it was *sent*: then it runs to its end, because its result is worth keeping;
+//! * a flight that nobody waits for is stopped, unless it was *sent* to run to its end because its result is worth keeping;
 //! * a flight that panics ends like any other: its waiters hear [`Lost`], its key is free.
 //!
 //! Purges forget flights ([`Flights::forget`]): who was waiting gets the answer, who comes later starts anew. A flight that boards just as
@@ -229,11 +229,11 @@ impl<T: Clone + Send + Sync + 'static> Pilot<T> {
         }
     }
 
-    /// From here on the flight runs to its end even if nobody waits. False if nobody waited any more: then it must end now.
-    pub(crate) fn send(&self) -> bool {
+    /// With `finish` the flight runs to its end from here on, even if nobody waits. False if nobody waited any more: then it must end now.
+    pub(crate) fn send(&self, finish: bool) -> bool {
         let _shard = self.flights.lock(&self.flight);
         let stopped = self.flight.stopped.load(Ordering::Relaxed);
-        self.flight.sent.store(!stopped, Ordering::Relaxed);
+        self.flight.sent.store(finish && !stopped, Ordering::Relaxed);
         !stopped
     }
 }

@@ -6,7 +6,14 @@
 //! Windows, rule **K2**: for a while after a purge, a *fetch* of the key that starts may bring an old value from an owner that is not purged yet.
 //! [`Start::in_window`] says so; who starts such a fetch may answer it, but neither keeps it nor lets anyone join it.
 //!
-//! Both are per key: a purge costs its own key's copies and flights, never its neighbours'. The table of purged keys is bounded;
+//! Lags: sources that read from replicas may answer an old value for a while after a purge. [`Start::in_lag`] says so; what is loaded then may be
+//! joined and answered, but is not kept.
+//!
+//! Floors: a purge may state the source's own version. What the source calls older is not kept, whenever it was loaded. A floor lasts as long as
+//! its purge is on record: it is forgotten only when its stripe needs room and its window and lag are over, or its stripe is full of open ones
+//! that have floors themselves; and by a restart.
+//!
+//! All of it is per key: a purge costs its own key's copies and flights, never its neighbours'. The table of purged keys is bounded;
 //! a stripe that is full of open windows opens one for all its keys, and that is counted.
 //!
 //! Lock order: a stripe's lock is taken first and alone; inside it run a store's operations and atomics, nothing else.
@@ -50,6 +57,19 @@ pub(crate) struct Start {
     pub(crate) purged: Generation,
     /// True inside the key's window (K2).
     pub(crate) in_window: bool,
+    /// True while the source may still answer what was before the key's last purge.
+    pub(crate) in_lag: bool,
+}
+
+/// What a purge brings with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    /// For how long the key's window is open.
+    pub(crate) window: Duration,
+    /// For how long the source may lag behind.
+    pub(crate) lag: Duration,
+    /// The source's version from which on results may be kept.
+    pub(crate) floor: Option<u64>,
 }
 
 /// The generations of one group's keys. Keys are told apart by a hash of 64 bits: two that share one also share purges, which is safe.
@@ -70,8 +90,8 @@ struct Purges {
     count: u64,
     /// Every key here counts as purged at this one at least: the newest purge that is no longer, or never was, on record.
     floor: u64,
-    /// Until when the window of every key here is open.
-    open_until: Instant,
+    /// What is open for every key here.
+    open: Open,
     /// The last purge of single keys; at most [`RECORDS`].
     records: Vec<Record>,
 }
@@ -80,14 +100,38 @@ struct Purges {
 struct Record {
     hash: u64,
     purged: u64,
-    open_until: Instant,
+    open: Open,
+    /// The highest source version a purge has stated; results below it are not kept.
+    version: Option<u64>,
+}
+
+/// Until when a window is open, and until when the source may lag.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    window: Instant,
+    lag: Instant,
+}
+
+impl Open {
+    fn from(now: Instant, bounds: Bounds) -> Self {
+        Open { window: after(now, bounds.window), lag: after(now, bounds.lag) }
+    }
+
+    fn widen(&mut self, other: Open) {
+        self.window = self.window.max(other.window);
+        self.lag = self.lag.max(other.lag);
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.window <= now && self.lag <= now
+    }
 }
 
 impl Generations {
-    /// No key purged yet, and every window open for `window`: a process begins as if all had just been purged (K4).
-    pub(crate) fn new(now: Instant, window: Duration) -> Self {
+    /// No key purged yet, and every window and lag open: a process begins as if all had just been purged (K4).
+    pub(crate) fn new(now: Instant, bounds: Bounds) -> Self {
         let stripe = || {
-            let purges = Purges { count: 0, floor: 0, open_until: after(now, window), records: Vec::new() };
+            let purges = Purges { count: 0, floor: 0, open: Open::from(now, bounds), records: Vec::new() };
             Stripe(Mutex::new(purges))
         };
         Generations { stripes: (0..STRIPES).map(|_| stripe()).collect(), overflows: AtomicU64::new(0) }
@@ -97,23 +141,31 @@ impl Generations {
     pub(crate) fn start(&self, hash: u64, now: Instant) -> Start {
         let purges = self.stripe(hash).lock();
         let record = purges.records.iter().find(|record| record.hash == hash);
+        let open = |until: fn(&Open) -> Instant| {
+            now < until(&purges.open) || record.is_some_and(|record| now < until(&record.open))
+        };
         Start {
             generation: Generation(purges.count),
             purged: Generation(purges.last(record)),
-            in_window: now < purges.open_until || record.is_some_and(|record| now < record.open_until),
+            in_window: open(|open| open.window),
+            in_lag: open(|open| open.lag),
         }
     }
 
-    /// Runs `keep` if the key was not purged since `generation`; no purge of it can come between (K1).
+    /// Runs `keep` if the key was not purged since `generation`, and no purge has called `version` of the source too old; no purge of it can come
+    /// between (K1).
     pub(crate) fn if_stands<R>(
         &self,
         hash: u64,
         generation: Generation,
+        version: Option<u64>,
         keep: impl FnOnce() -> R,
     ) -> Option<R> {
         let purges = self.stripe(hash).lock();
         let record = purges.records.iter().find(|record| record.hash == hash);
-        (purges.last(record) <= generation.0).then(keep)
+        let floor = record.and_then(|record| record.version);
+        let too_old = version.zip(floor).is_some_and(|(version, floor)| version < floor);
+        (purges.last(record) <= generation.0 && !too_old).then(keep)
     }
 
     /// Raises the key's generation, opens its window and runs `drop_copies`; nothing can be kept between (K1, K2).
@@ -122,11 +174,11 @@ impl Generations {
         &self,
         hash: u64,
         now: Instant,
-        window: Duration,
+        bounds: Bounds,
         drop_copies: impl FnOnce(),
     ) -> Generation {
         let mut purges = self.stripe(hash).lock();
-        if !purges.raise(hash, now, after(now, window)) {
+        if !purges.raise(hash, now, bounds) {
             self.overflows.fetch_add(1, Ordering::Relaxed);
         }
         drop_copies();
@@ -135,14 +187,24 @@ impl Generations {
 
     /// Runs `put` if the key was not purged since the purge that answered `generation`, and fences every load before it: what was Set is not
     /// overwritten by what was loaded earlier. False if a later purge stands.
-    pub(crate) fn store(&self, hash: u64, generation: Generation, now: Instant, put: impl FnOnce()) -> bool {
+    pub(crate) fn store(
+        &self,
+        hash: u64,
+        generation: Generation,
+        version: Option<u64>,
+        now: Instant,
+        put: impl FnOnce(),
+    ) -> bool {
         let mut purges = self.stripe(hash).lock();
         let record = purges.records.iter().find(|record| record.hash == hash);
-        let (last, open_until) = (purges.last(record), record.map_or(now, |record| record.open_until));
-        if last > generation.0 {
+        let too_old =
+            version.zip(record.and_then(|record| record.version)).is_some_and(|(v, floor)| v < floor);
+        if purges.last(record) > generation.0 || too_old {
             return false;
         }
-        if !purges.raise(hash, now, open_until) {
+        // It opens no window: there is nothing older to fetch any more.
+        let bounds = Bounds { window: Duration::ZERO, lag: Duration::ZERO, floor: None };
+        if !purges.raise(hash, now, bounds) {
             self.overflows.fetch_add(1, Ordering::Relaxed);
         }
         put();
@@ -159,12 +221,12 @@ impl Generations {
     }
 
     /// Raises every key's generation and opens every window: all keys are purged (K1, K2). The copies are the caller's to drop, afterwards.
-    pub(crate) fn purge_all(&self, now: Instant, window: Duration) {
+    pub(crate) fn purge_all(&self, now: Instant, bounds: Bounds) {
         for stripe in &self.stripes {
             let mut purges = stripe.0.lock();
             purges.count += 1;
             purges.floor = purges.count;
-            purges.open_until = purges.open_until.max(after(now, window));
+            purges.open.widen(Open::from(now, bounds));
         }
     }
 
@@ -185,134 +247,59 @@ impl Purges {
     }
 
     /// Notes a purge; false if only the whole stripe could be raised.
-    fn raise(&mut self, hash: u64, now: Instant, open_until: Instant) -> bool {
+    fn raise(&mut self, hash: u64, now: Instant, bounds: Bounds) -> bool {
         self.count += 1;
         let purged = self.count;
+        let open = Open::from(now, bounds);
         if let Some(record) = self.records.iter_mut().find(|record| record.hash == hash) {
             record.purged = purged;
-            record.open_until = record.open_until.max(open_until);
+            record.open.widen(open);
+            record.version = record.version.max(bounds.floor);
             return true;
         }
-        if self.records.len() == RECORDS {
-            self.forget_closed(now);
+        // Those that state a version go last: what they say is known nowhere else.
+        for has_version in [false, true] {
+            if self.records.len() == RECORDS {
+                self.forget(|record| record.open.is_over(now) && record.version.is_some() == has_version);
+            }
         }
-        if self.records.len() == RECORDS {
-            self.floor = purged;
-            self.open_until = self.open_until.max(open_until);
-            return false;
+        let record = Record { hash, purged, open, version: bounds.floor };
+        if self.records.len() < RECORDS {
+            self.records.push(record);
+            return true;
         }
-        self.records.push(Record { hash, purged, open_until });
-        true
+        self.floor = purged;
+        self.open.widen(open);
+        if bounds.floor.is_some() {
+            self.supplant(record);
+        }
+        false
     }
 
-    /// Drops the records whose windows are over. Their purges go into the floor, so that a flight older than one of them is still seen to be:
+    /// Drops these records. Their purges go into the floor, so that a flight older than one of them is still seen to be:
     /// it costs the stripe's other flights of that age a result that is not kept, nothing more.
-    fn forget_closed(&mut self, now: Instant) {
+    fn forget(&mut self, which: impl Fn(&Record) -> bool) {
         let mut floor = self.floor;
         self.records.retain(|record| {
-            let open = now < record.open_until;
-            if !open {
+            let forget = which(record);
+            if forget {
                 floor = floor.max(record.purged);
             }
-            open
+            !forget
         });
         self.floor = floor;
+    }
+
+    /// Puts a record that states a version in the place of an open one, whose window and lag become the whole stripe's: the oldest without a
+    /// version, or the oldest of all.
+    fn supplant(&mut self, record: Record) {
+        let oldest = self.records.iter_mut().min_by_key(|record| (record.version.is_some(), record.purged));
+        if let Some(oldest) = oldest {
+            self.open.widen(oldest.open);
+            *oldest = record;
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const W: Duration = Duration::from_secs(1);
-
-    fn after_the_first_window() -> (Generations, Instant) {
-        let born = Instant::now();
-        (Generations::new(born, W), born + W)
-    }
-
-    fn stands(generations: &Generations, hash: u64, start: Start) -> bool {
-        generations.if_stands(hash, start.generation, || ()).is_some()
-    }
-
-    #[test]
-    fn a_process_begins_with_an_open_window() {
-        let born = Instant::now();
-        let generations = Generations::new(born, W);
-        assert!(generations.start(7, born).in_window);
-        assert!(!generations.start(7, born + W).in_window);
-    }
-
-    #[test]
-    fn what_started_before_a_purge_is_not_kept_and_what_started_after_is() {
-        let (generations, now) = after_the_first_window();
-        let before = generations.start(7, now);
-        generations.purge(7, now, W, || ());
-        let after = generations.start(7, now);
-        assert!(!stands(&generations, 7, before));
-        assert!(before.generation < after.purged, "and it is not to be joined");
-        assert!(stands(&generations, 7, after));
-        assert!(after.generation >= after.purged);
-        assert!(after.in_window);
-        assert!(!generations.start(7, now + W).in_window);
-    }
-
-    /// A check or a raise that lets go of the lock before it acts would leave a gap for the other.
-    #[test]
-    fn keeping_and_dropping_happen_inside_the_lock() {
-        let (generations, now) = after_the_first_window();
-        let start = generations.start(7, now);
-        let locked = || generations.stripe(7).is_locked();
-        assert_eq!(generations.if_stands(7, start.generation, locked), Some(true));
-        generations.purge(7, now, W, || assert!(locked()));
-        assert!(!locked());
-    }
-
-    #[test]
-    fn a_purge_leaves_its_neighbours_in_the_stripe_alone() {
-        let (generations, now) = after_the_first_window();
-        let neighbour = 7 + STRIPES as u64;
-        let before = generations.start(neighbour, now);
-        generations.purge(7, now, W, || ());
-        assert!(stands(&generations, neighbour, before));
-        assert!(!generations.start(neighbour, now).in_window);
-    }
-
-    #[test]
-    fn a_forgotten_record_still_fences_what_is_older() {
-        let (generations, now) = after_the_first_window();
-        let before = generations.start(0, now);
-        generations.purge(0, now, W, || ());
-        let later = now + W;
-        let after = generations.start(0, later);
-        for other in 1..=RECORDS as u64 {
-            generations.purge(other * STRIPES as u64, later, W, || ());
-        }
-        assert_eq!(generations.overflows(), 0, "closed windows make room");
-        assert!(!stands(&generations, 0, before));
-        assert!(stands(&generations, 0, after));
-    }
-
-    #[test]
-    fn a_full_stripe_opens_one_window_for_all_and_counts_it() {
-        let (generations, now) = after_the_first_window();
-        let bystander = 5_000 * STRIPES as u64;
-        let before = generations.start(bystander, now);
-        for key in 0..=RECORDS as u64 {
-            generations.purge(key * STRIPES as u64, now, W, || ());
-        }
-        assert_eq!(generations.overflows(), 1);
-        assert!(generations.start(bystander, now).in_window);
-        assert!(!stands(&generations, bystander, before));
-        assert!(!generations.start(1, now).in_window, "other stripes are untouched");
-    }
-
-    #[test]
-    fn raising_all_fences_everything_on_its_way() {
-        let (generations, now) = after_the_first_window();
-        let starts: Vec<_> = (0..100).map(|key| generations.start(key, now)).collect();
-        generations.raise_all();
-        assert!((0..100).zip(starts).all(|(key, start)| !stands(&generations, key, start)));
-        assert!(stands(&generations, 3, generations.start(3, now)));
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
-use crate::generation::{Generation, Generations};
+use crate::generation::{Bounds, Generation, Generations};
 use crate::grants::Grants;
 use crate::group::load::lost;
 use crate::group::state::State;
@@ -31,14 +31,16 @@ mod load;
 mod load_many;
 mod many;
 mod purge;
+mod refresh;
 mod remove;
 mod set;
 mod settings;
+mod stale;
 mod state;
 
 pub use remove::{NodeFailure, RemoveError};
 pub use set::SetError;
-pub use settings::{QuorumLoss, Settings};
+pub use settings::{AbandonedLoads, QuorumLoss, Settings};
 
 pub use crate::cache::StoreKind;
 
@@ -68,6 +70,8 @@ pub enum Source {
     Peer,
     /// The loader, called by this node.
     Loader,
+    /// A cache of this node or of the owner, and its time is up: it is being refreshed, or the loader fails.
+    Stale,
 }
 
 /// The answer of a Get.
@@ -118,6 +122,7 @@ pub struct Group {
     loads: Arc<Flights<Flown>>,
     fetches: Arc<Flights<Flown>>,
     removes: Arc<Semaphore>,
+    refreshes: Arc<Semaphore>,
     counters: Counters,
     /// Evictions from caches that are no more.
     former_evictions: AtomicU64,
@@ -143,9 +148,10 @@ impl Group {
     ) -> Arc<Self> {
         let now = grants.clock().now();
         let cache = Arc::new(Cache::new(settings.max_bytes, settings.hot_percent, settings.store));
+        let bounds = Bounds { window: settings.purge_timeout, lag: settings.source_lag, floor: None };
         Arc::new(Group {
             name: settings.name.clone(),
-            generations: Generations::new(now, settings.purge_timeout),
+            generations: Generations::new(now, bounds),
             state: ArcSwap::from_pointee(State {
                 settings: Arc::new(settings),
                 loader,
@@ -159,6 +165,7 @@ impl Group {
             loads: Arc::new(Flights::new(MOST_FLIGHTS)),
             fetches: Arc::new(Flights::new(MOST_FLIGHTS)),
             removes: Arc::new(Semaphore::new(remove::MOST_REMOVES)),
+            refreshes: Arc::new(Semaphore::new(refresh::MOST_REFRESHES)),
             counters: Counters::new(),
             former_evictions: AtomicU64::new(0),
             peers,
@@ -197,11 +204,12 @@ impl Group {
         self.ended(ending, result, end)
     }
 
-    /// The answer of a Get if it is here: no waiting, no allocation, no copy, no lock of ours. `None` counts nothing; follow it with [`Group::get`].
+    /// The answer of a Get if it is here: no waiting, no allocation, no copy, no lock of ours. `None` counts nothing; follow it with [`Group::get`],
+    /// which also answers what is stale, and refreshes what is due for it.
     #[must_use]
     pub fn cached(&self, key: &[u8], origin: Origin) -> Option<Answer> {
         let state = self.state.load();
-        let (entry, source) = state.look(key, origin)?;
+        let (entry, source) = state.look(key, origin, self.grants.clock().now())?;
         self.counters.add(match (source, origin) {
             (Source::Hot, _) => Count::HotHits,
             (_, Origin::Peer) => Count::PeerMainHits,
@@ -218,10 +226,27 @@ impl Group {
         if deadline <= Instant::now() {
             return (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded);
         }
+        let now = self.grants.clock().now();
+        if let Some(answer) = self.aged(key, origin, now) {
+            let end = end_of(&answer);
+            return (Ok(answer), end);
+        }
         match self.board(key, origin) {
             Ok(boarded) => self.land(boarded, deadline).await,
-            Err(error) => refused(error),
+            Err(error) => self.refused(key, origin, error),
         }
+    }
+
+    /// A Get that boarded no flight, and how it ended: with a stale value, if it may.
+    fn refused(&self, key: &Key, origin: Origin, error: GetError) -> (Flown, Count) {
+        if error == GetError::NotReady {
+            return (Err(error), Count::NotReady);
+        }
+        let now = self.grants.clock().now();
+        let kept = self.kept(key, self.hasher.hash_one(key), origin, now);
+        let flown = self.cover(&kept, error, now);
+        let end = end_of_flight(&flown);
+        (flown, end)
     }
 
     /// What a flight gives one who waits for it until a deadline, and how that Get ended.
@@ -232,7 +257,7 @@ impl Group {
             Err(Lost::Flight) => (Err(lost(&self.name)), if joined { Count::Joined } else { Count::Failed }),
             Ok(flown) if joined => (flown, Count::Joined),
             Ok(flown) => {
-                let end = end_of(&flown);
+                let end = end_of_flight(&flown);
                 (flown, end)
             }
         }
@@ -265,11 +290,20 @@ impl Group {
         }
     }
 
-    /// Keeps an entry if the key was not purged since `generation`, and if this node still may (K1, K3).
-    fn keep(&self, part: Part, key: &Key, hash: u64, entry: &Entry, generation: Generation) -> bool {
+    /// Keeps an entry if the key was not purged since `generation`, if nothing newer is known of, and if this node still may (K1, K3).
+    fn keep(
+        &self,
+        part: Part,
+        key: &Key,
+        hash: u64,
+        entry: &Entry,
+        generation: Generation,
+        now: Instant,
+    ) -> bool {
         let state = self.state.load_full();
         let Some(half) = half(&state.cache, part) else { return false };
-        let Some((key, held)) = half.prepare(key, entry) else {
+        let lease = state.lease(part, key);
+        let Some((key, held)) = half.prepare(key, entry, lease, now) else {
             self.counters.add(Count::NoRoom);
             return false;
         };
@@ -278,12 +312,10 @@ impl Group {
             let present = self.state.load();
             let stands =
                 present.serves(self.grants.clock().now()) && Arc::ptr_eq(&present.cache, &state.cache);
-            if stands {
-                half.insert(key, held);
-            }
-            stands
+            stands && half.insert(key, held, now)
         };
-        let kept = self.generations.if_stands(hash, generation, insert).unwrap_or(false);
+        let kept =
+            self.generations.if_stands(hash, generation, entry.source_version, insert).unwrap_or(false);
         if kept {
             half.settle();
         } else {
@@ -352,21 +384,21 @@ fn is_mine(view: &View, key: &Key) -> bool {
     !matches!(view.owner(key.as_bytes()), Some(Place::Peer(_)))
 }
 
-/// A Get that boarded no flight, and how it ended.
-fn refused(error: GetError) -> (Flown, Count) {
-    let end = if error == GetError::NotReady { Count::NotReady } else { Count::Failed };
-    (Err(error), end)
+/// How a Get ended that was answered, but not at first sight and not by another's flight.
+fn end_of(answer: &Answer) -> Count {
+    match answer.source {
+        Source::Main => Count::LateMainHits,
+        Source::Hot => Count::LateHotHits,
+        Source::Stale => Count::StaleHits,
+        Source::Peer => Count::Fetches,
+        Source::Loader => Count::Loaded,
+    }
 }
 
 /// How a Get ended that started its flight.
-fn end_of(flown: &Flown) -> Count {
+fn end_of_flight(flown: &Flown) -> Count {
     match flown {
-        Ok(answer) => match answer.source {
-            Source::Main => Count::LateMainHits,
-            Source::Hot => Count::LateHotHits,
-            Source::Peer => Count::Fetches,
-            Source::Loader => Count::Loaded,
-        },
+        Ok(answer) => end_of(answer),
         Err(GetError::NotReady) => Count::NotReady,
         Err(GetError::Load(_)) => Count::Failed,
         Err(GetError::DeadlineExceeded) => Count::DeadlineExceeded,

@@ -38,8 +38,7 @@
 //! * [`loader`] and [`peer`]: the two seams, one to the source of truth, one to the other nodes.
 //! * [`view`]: a membership as one node sees it.
 //! * `generation`: the fence between loads and purges. `flight`: one run per key, however many wait.
-//! * [`grants`]: the right to serve copies, and how it ends; [`clock`]: the clock it is reckoned by.
-//! * `cache`: main and hot, within their bytes. `hot`: what may become hot. `expiry`: until when.
+//! * `cache`: main and hot, within their bytes. `hot`: what may become hot. `expiry`: until when. `freshness`: what comes after, and before.
 //! * [`group`]: one group; [`groups`]: all of them, by name. [`stats`]: what they did.
 //!
 //! The rules named K1 to K6, G1 to G6 and R1 to R5 in the comments are those of the purge protocol: what must hold so that a removed value never comes back.
@@ -50,6 +49,7 @@ mod cache;
 pub mod clock;
 mod expiry;
 mod flight;
+mod freshness;
 mod generation;
 pub mod grants;
 pub mod group;

@@ -1,8 +1,8 @@
 //! Plain counters of one group; whoever exports them reads them, the group only counts.
 //!
 //! Every Get ends in exactly one way, so that when none is on its way
-//! `gets + peer_gets = main_hits + hot_hits + fetches + loaded + joined + failed + not_ready + deadline_exceeded + abandoned`.
-//! The other counters count loads, fetches, entries and Removes, which are not Gets.
+//! `gets + peer_gets = main_hits + hot_hits + stale_hits + fetches + loaded + joined + failed + not_ready + deadline_exceeded + abandoned`.
+//! The other counters count loads, fetches, refreshes, entries and Removes, which are not Gets.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -20,6 +20,8 @@ pub struct Stats {
     pub main_hits: u64,
     /// Gets answered from the hot cache.
     pub hot_hits: u64,
+    /// Gets answered with an expired value, of this node or of the owner: while it is refreshed, or because the load or fetch that they started failed.
+    pub stale_hits: u64,
     /// Gets answered by another node, which they were the first to ask.
     pub fetches: u64,
     /// Gets answered by a load that they started.
@@ -49,8 +51,15 @@ pub struct Stats {
     /// Keys that those calls asked for; each is a load.
     pub load_many_keys: u64,
     /// Loads and fetches that were refused because a bound was met.
+    /// Loads, fetches and refreshes that were refused because a bound was met.
     pub loads_shed: u64,
-    /// Results that were answered but not kept, because a purge came between or its window was open.
+    /// Loads and fetches that failed and ended with an expired value instead of the failure.
+    pub stale_on_error: u64,
+    /// Refreshes started in the background, at the source or at the owner.
+    pub refreshes: u64,
+    /// Refreshes that failed; the entry stayed as it was.
+    pub refresh_failures: u64,
+    /// Results that were answered but not kept, because a purge came between, its window was open, the source may lag behind, or is newer itself.
     pub fenced: u64,
     /// Values over the group's size limit: answered, not kept.
     pub oversize: u64,
@@ -109,10 +118,11 @@ pub(crate) enum Count {
     PeerMainHits,
     /// A client's Get answered at first sight from the hot cache.
     HotHits,
-    /// A Get that started a flight which then found the key in main.
+    /// A Get that found the key in main only on the longer way: in the flight that it started, or as it began a refresh.
     LateMainHits,
     /// The same, in hot.
     LateHotHits,
+    StaleHits,
     Fetches,
     Loaded,
     Joined,
@@ -129,6 +139,9 @@ pub(crate) enum Count {
     LoadManys,
     LoadManyKeys,
     LoadsShed,
+    StaleOnError,
+    Refreshes,
+    RefreshFailures,
     Fenced,
     Oversize,
     NoRoom,
@@ -199,6 +212,7 @@ impl Counters {
             get_manys: sum(Count::GetManys),
             main_hits: client_hits + peer_hits + sum(Count::LateMainHits),
             hot_hits: hot_hits + sum(Count::LateHotHits),
+            stale_hits: sum(Count::StaleHits),
             fetches: sum(Count::Fetches),
             loaded: sum(Count::Loaded),
             joined: sum(Count::Joined),
@@ -214,6 +228,9 @@ impl Counters {
             load_manys: sum(Count::LoadManys),
             load_many_keys: sum(Count::LoadManyKeys),
             loads_shed: sum(Count::LoadsShed),
+            stale_on_error: sum(Count::StaleOnError),
+            refreshes: sum(Count::Refreshes),
+            refresh_failures: sum(Count::RefreshFailures),
             fenced: sum(Count::Fenced),
             oversize: sum(Count::Oversize),
             no_room: sum(Count::NoRoom),

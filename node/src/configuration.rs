@@ -26,6 +26,12 @@ pub const MAX_VALUE_BYTES: u32 = 8 << 20;
 /// Longest key any group may have.
 pub const MAX_KEY_BYTES: u32 = 8 << 10;
 
+/// Largest part of a ttl in which hits refresh: earlier than half of it, a refresh would be a shorter ttl.
+const MAX_EARLY_PERCENT: u32 = 50;
+
+/// Longest time that a source may lag behind: purges are on record for so long, and a new process keeps nothing before.
+const MAX_SOURCE_LAG: Duration = Duration::from_secs(300);
+
 /// Largest share of a group's budget for copies of other owners' keys.
 const MAX_HOT_PERCENT: u32 = 50;
 
@@ -214,19 +220,29 @@ fn check_group(group: &cluster::Group, place: &str, faults: &mut Faults) {
         place,
         format!("maxValueBytes is {}; it is at most {MAX_VALUE_BYTES}", group.max_value_bytes),
     );
+    faults.unless(
+        group.early_refresh_percent <= MAX_EARLY_PERCENT,
+        place,
+        format!("earlyRefreshPercent is {}; it is 0 to {MAX_EARLY_PERCENT}", group.early_refresh_percent),
+    );
+    let lag = Duration::from_millis(group.source_lag_ms);
+    faults.unless(
+        lag <= MAX_SOURCE_LAG,
+        place,
+        format!("sourceLag is {} s; it is at most {} s", lag.as_secs(), MAX_SOURCE_LAG.as_secs()),
+    );
+    check_served(group, place, faults);
+}
+
+/// What the wire can say and this release does not serve.
+fn check_served(group: &cluster::Group, place: &str, faults: &mut Faults) {
     let mode = GroupMode::try_from(group.mode);
     let loss = QuorumLoss::try_from(group.on_quorum_loss);
     let abandoned = AbandonedLoads::try_from(group.abandoned_loads);
     for (asked, feature) in [
-        (group.stale_while_revalidate_ms > 0, "staleWhileRevalidate"),
-        (group.stale_if_error_ms > 0, "staleIfError"),
-        (group.source_lag_ms > 0, "sourceLag"),
         (!matches!(mode, Ok(GroupMode::Unspecified | GroupMode::Owned)), "a mode other than Owned"),
         (loss.is_err(), "an onQuorumLoss other than PassThrough and ServeStale"),
-        (
-            !matches!(abandoned, Ok(AbandonedLoads::Unspecified | AbandonedLoads::Finish)),
-            "an abandonedLoads other than Finish",
-        ),
+        (abandoned.is_err(), "an abandonedLoads other than Finish and Cancel"),
     ] {
         faults.unless(!asked, place, not_served(feature));
     }
@@ -311,6 +327,14 @@ fn settings(group: &cluster::Group, loader: &LoaderSettings, purge_timeout: Dura
         store: StoreKind::default(),
         ttl: millis(group.ttl_ms),
         negative_ttl: millis(group.negative_ttl_ms),
+        stale_while_revalidate: Duration::from_millis(group.stale_while_revalidate_ms),
+        stale_if_error: Duration::from_millis(group.stale_if_error_ms),
+        early_refresh_percent: group.early_refresh_percent,
+        source_lag: Duration::from_millis(group.source_lag_ms),
+        abandoned_loads: match group.abandoned_loads() {
+            AbandonedLoads::Cancel => group::AbandonedLoads::Cancel,
+            AbandonedLoads::Unspecified | AbandonedLoads::Finish => group::AbandonedLoads::Finish,
+        },
         max_key_bytes: or(group.max_key_bytes, DEFAULT_KEY_BYTES),
         max_value_bytes: or(group.max_value_bytes, DEFAULT_VALUE_BYTES),
         // The wait for a place comes before the load itself.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use groupcache_crds::group::OnQuorumLoss;
 use groupcache_crds::invalidation::{DEFAULT_PURGE_TIMEOUT_MILLISECONDS, DEFAULT_STALENESS_BOUND_SECONDS};
-use groupcache_crds::{CacheClusterSpec, Group, Loader, Quantity};
+use groupcache_crds::{AbandonedLoads, CacheClusterSpec, Group, Loader, Quantity};
 use groupcache_proto::cluster;
 use tonic::transport::Uri;
 
@@ -85,8 +85,14 @@ fn group(asked: &Group, spec: &CacheClusterSpec, faults: &mut Vec<String>) -> cl
             OnQuorumLoss::PassThrough => cluster::QuorumLoss::PassThrough.into(),
             OnQuorumLoss::ServeStale => cluster::QuorumLoss::ServeStale.into(),
         },
-        abandoned_loads: cluster::AbandonedLoads::Finish.into(),
-        ..cluster::Group::default()
+        stale_while_revalidate_ms: milliseconds(asked.stale_while_revalidate_seconds),
+        stale_if_error_ms: milliseconds(asked.stale_if_error_seconds),
+        early_refresh_percent: natural(asked.early_refresh_percent),
+        source_lag_ms: milliseconds(asked.source_lag_seconds),
+        abandoned_loads: match asked.abandoned_loads {
+            AbandonedLoads::Finish => cluster::AbandonedLoads::Finish.into(),
+            AbandonedLoads::Cancel => cluster::AbandonedLoads::Cancel.into(),
+        },
     }
 }
 
@@ -215,6 +221,19 @@ groups: [{ name: users, maxBytes: 64Mi, ttlSeconds: 60 }]
         assert_eq!(made.groups[0].ttl_ms, 60_000);
         assert_eq!(made.groups[0].max_bytes, 64 << 20);
         assert_eq!(made.loaders[0].max_in_flight, 64);
+    }
+
+    #[test]
+    fn freshness_reaches_the_nodes() {
+        let asked = "ttlSeconds: 60, staleWhileRevalidateSeconds: 10, staleIfErrorSeconds: 3600, earlyRefreshPercent: 20,
+            sourceLagSeconds: 2, abandonedLoads: Cancel";
+        let group = &configuration(&spec(&SOUND.replace("ttlSeconds: 60", asked))).unwrap().groups[0];
+        assert_eq!((group.stale_while_revalidate_ms, group.stale_if_error_ms), (10_000, 3_600_000));
+        assert_eq!((group.early_refresh_percent, group.source_lag_ms), (20, 2_000));
+        assert_eq!(group.abandoned_loads(), cluster::AbandonedLoads::Cancel);
+        let plain = &configuration(&spec(SOUND)).unwrap().groups[0];
+        assert_eq!(plain.abandoned_loads(), cluster::AbandonedLoads::Finish);
+        assert_eq!(plain.stale_if_error_ms + u64::from(plain.early_refresh_percent), 0);
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::freshness::Life;
 use crate::value::{Entry, Key};
 
 /// A bounded map. Its bound is the sum of [`Held::charge`]; who must go is its own business.
@@ -29,12 +33,33 @@ pub(crate) trait Store: Send + Sync {
 pub(crate) struct Held {
     pub(super) entry: Entry,
     pub(super) charge: Charge,
+    pub(super) life: Life,
 }
 
 impl Held {
     /// The bytes it is charged with.
     pub(crate) fn charge(&self) -> u64 {
         self.charge.bytes
+    }
+
+    /// The entry.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// See [`Life::is_stale_within`].
+    pub(crate) fn is_stale_within(&self, time: Duration, now: Instant) -> bool {
+        self.life.is_stale_within(&self.entry, time, now)
+    }
+
+    /// See [`Life::claim`].
+    pub(crate) fn claim(&self, time: Duration, now: Instant) -> bool {
+        self.life.claim(&self.entry, time, now)
+    }
+
+    /// See [`Life::rest`].
+    pub(crate) fn rest(&self, pause: Duration, now: Instant) {
+        self.life.rest(&self.entry, pause, now);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::generation::Generations;
+use crate::generation::{Bounds, Generations};
 
 const HASH: u64 = 42;
 
@@ -18,7 +18,7 @@ struct Airport {
 
 impl Airport {
     fn new(limit: usize) -> Self {
-        let generations = Generations::new(Instant::now(), Duration::ZERO);
+        let generations = Generations::new(Instant::now(), Bounds::default());
         Airport { flights: Arc::new(Flights::new(limit)), generations, key: Key::new("k", 9).unwrap() }
     }
 
@@ -99,7 +99,7 @@ async fn a_flight_that_was_sent_runs_on_and_can_still_be_joined() {
     let (sent_too, go_too) = (sent.clone(), go.clone());
     let leader = airport
         .board(|pilot| async move {
-            assert!(pilot.send());
+            assert!(pilot.send(true));
             sent_too.notify_one();
             go_too.notified().await;
             7
@@ -114,6 +114,26 @@ async fn a_flight_that_was_sent_runs_on_and_can_still_be_joined() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_was_sent_only_for_who_waits_is_stopped_with_the_last_of_them() {
+    let airport = Airport::new(1);
+    let sent = Arc::new(Notify::new());
+    let told = sent.clone();
+    let run = |pilot: Pilot<u32>| async move {
+        assert!(pilot.send(false));
+        told.notify_one();
+        pending().await
+    };
+    let leader = airport.board(run).unwrap().waiter;
+    let other = airport.join();
+    sent.notified().await;
+    drop(leader);
+    tokio::task::yield_now().await;
+    assert_eq!(airport.flights.running(), 1, "somebody waits still");
+    drop(other);
+    airport.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flight_that_nobody_waits_for_is_told_not_to_send() {
     let airport = Airport::new(1);
     let mut boarded = None;
@@ -125,7 +145,7 @@ async fn a_flight_that_nobody_waits_for_is_told_not_to_send() {
         .unwrap()
         .waiter;
     drop(waiter);
-    assert!(!boarded.unwrap().send());
+    assert!(!boarded.unwrap().send(true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +172,7 @@ async fn who_comes_after_a_purge_boards_another_flight() {
         .unwrap()
         .waiter;
     // The generation alone keeps them apart, should the table not have been told yet.
-    airport.generations.purge(HASH, Instant::now(), Duration::ZERO, || ());
+    airport.generations.purge(HASH, Instant::now(), Bounds::default(), || ());
     let after = airport.board(|_| async { 2 }).unwrap();
     assert!(!after.joined);
     assert_eq!(after.waiter.wait(soon()).await, Ok(2));

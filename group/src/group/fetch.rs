@@ -19,7 +19,7 @@ use crate::value::{Entry, Key};
 use crate::view::{Place, View};
 
 /// What a fetch may take beyond the owner's load: so that the owner's own verdict on a slow loader still arrives.
-const FETCH_MARGIN: Duration = Duration::from_millis(200);
+pub(super) const FETCH_MARGIN: Duration = Duration::from_millis(200);
 
 /// How many owners are asked before this node loads itself: the second coalesces for the whole cluster, a third would only cost time.
 pub(super) const OWNERS_ASKED: usize = 2;
@@ -36,6 +36,8 @@ pub(super) struct Terms {
     pub(super) view: Arc<View>,
     pub(super) serves: bool,
     max_value_bytes: usize,
+    /// True if it is to bring a newer copy of what is held and in use.
+    refresh: bool,
     pub(super) deadline: Instant,
 }
 
@@ -44,7 +46,8 @@ impl Terms {
     pub(super) fn new(state: &State, view: Arc<View>) -> Self {
         let serves = state.serves(state.grants.clock().now());
         let deadline = after(Instant::now(), state.settings.load_timeout.saturating_add(FETCH_MARGIN));
-        Terms { view, serves, max_value_bytes: state.settings.max_value_bytes, deadline }
+        let max_value_bytes = state.settings.max_value_bytes;
+        Terms { view, serves, max_value_bytes, refresh: false, deadline }
     }
 }
 
@@ -58,7 +61,7 @@ impl Group {
         state: &State,
         view: Arc<View>,
     ) -> Result<Boarded<Flown>, GetError> {
-        self.requests.note(hash, Instant::now());
+        self.requests.note(hash, state.grants.clock().now());
         let terms = Terms::new(state, view);
         let joinable = terms.serves && !start.in_window;
         let fetch = Fetch { wanted: Wanted { key: key.clone(), hash, start }, terms };
@@ -68,20 +71,50 @@ impl Group {
         self.fetches.board(key, hash, start, how, run).map_err(|_| self.shed("fetches"))
     }
 
+    /// Starts a fetch from the owner alone, for a newer copy of what is held. Nobody joins it: who needs the value may not be left without a load.
+    pub(super) fn board_refetch(
+        self: &Arc<Self>,
+        key: &Key,
+        hash: u64,
+        start: Start,
+        state: &State,
+        view: Arc<View>,
+    ) -> Result<Boarded<Flown>, GetError> {
+        let terms = Terms { refresh: true, ..Terms::new(state, view) };
+        let fetch = Fetch { wanted: Wanted { key: key.clone(), hash, start }, terms };
+        let group = self.clone();
+        let run = |_| async move {
+            let unreachable = || lost(&group.name);
+            group.ask_owners(&fetch, 1).await.unwrap_or_else(|| Err(unreachable()))
+        };
+        self.fetches.board(key, hash, start, Company::Nobody, run).map_err(|_| self.shed("fetches"))
+    }
+
     async fn fetch(self: Arc<Self>, fetch: Fetch) -> Flown {
-        let Fetch { wanted, terms } = fetch;
+        let now = self.grants.clock().now();
+        let kept = self.kept(&fetch.wanted.key, fetch.wanted.hash, Origin::Client, now);
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some((entry, source)) = self.state.load().look(wanted.key.as_bytes(), Origin::Client) {
-            return Ok(Answer { entry, source, keep: true });
+        if let Some(answer) = kept.fresh(None, now) {
+            return Ok(answer);
         }
-        for (rank, place) in terms.view.ranked(wanted.key.as_bytes(), OWNERS_ASKED).into_iter().enumerate() {
+        let flown = match self.ask_owners(&fetch, OWNERS_ASKED).await {
+            Some(flown) => flown,
+            None => self.load_instead(&fetch.wanted, &fetch.terms).await,
+        };
+        flown.or_else(|error| self.cover(&kept, error, self.grants.clock().now()))
+    }
+
+    /// What the first of so many owners says that can be asked; `None`: none can, or it is this node's turn.
+    async fn ask_owners(&self, fetch: &Fetch, count: usize) -> Option<Flown> {
+        let Fetch { wanted, terms } = fetch;
+        for (rank, place) in terms.view.ranked(wanted.key.as_bytes(), count).into_iter().enumerate() {
             let Place::Peer(owner) = place else { break };
-            if let Some(flown) = self.ask(owner, rank, &wanted, &terms).await {
-                return flown;
+            if let Some(flown) = self.ask(owner, rank, wanted, terms).await {
+                return Some(flown);
             }
             self.counters.add(Count::FetchFailures);
         }
-        self.load_instead(&wanted, &terms).await
+        None
     }
 
     /// What an owner says; `None` if it cannot say and the next one is to be asked.
@@ -112,8 +145,12 @@ impl Group {
                 if rank > 0 {
                     self.counters.add(Count::SecondOwnerFetches);
                 }
-                let keep = keep && self.keep_hot(wanted, terms, &entry);
-                Some(Ok(Answer { entry, source: Source::Peer, keep }))
+                let now = self.grants.clock().now();
+                // What might be kept and has no time left is what the owner itself answers stale.
+                let stale = keep && entry.is_expired(now);
+                let source = if stale { Source::Stale } else { Source::Peer };
+                let keep = keep && self.keep_hot(wanted, terms, &entry, now);
+                Some(Ok(Answer { entry, source, keep }))
             }
             FetchOutcome::LoadError(error) => Some(Err(GetError::Load(error))),
             FetchOutcome::UnknownGroup => None,
@@ -132,15 +169,14 @@ impl Group {
     }
 
     /// Keeps a copy of what an owner said, if the key is asked for often enough; true if a copy might be kept.
-    fn keep_hot(&self, wanted: &Wanted, terms: &Terms, entry: &Entry) -> bool {
-        let now = Instant::now();
+    fn keep_hot(&self, wanted: &Wanted, terms: &Terms, entry: &Entry, now: Instant) -> bool {
         let fits = entry.value_bytes() <= terms.max_value_bytes;
         let keepable = terms.serves && fits && !entry.is_expired(now);
-        if keepable && self.requests.is_hot(wanted.hash, now) {
+        if keepable && (terms.refresh || self.requests.is_hot(wanted.hash, now)) {
             if wanted.start.in_window {
                 self.counters.add(Count::Fenced);
             } else {
-                self.keep(Part::Hot, &wanted.key, wanted.hash, entry, wanted.start.generation);
+                self.keep(Part::Hot, &wanted.key, wanted.hash, entry, wanted.start.generation, now);
             }
         }
         keepable
@@ -148,7 +184,7 @@ impl Group {
 
     /// No owner could be asked, or the second one is this node: a load here, shared with all who need one.
     async fn load_instead(self: &Arc<Self>, wanted: &Wanted, terms: &Terms) -> Flown {
-        let start = self.generations.start(wanted.hash, Instant::now());
+        let start = self.generations.start(wanted.hash, self.grants.clock().now());
         let boarded = self.board_load(&wanted.key, wanted.hash, start, &self.state.load())?;
         self.landed(boarded, terms.deadline).await
     }

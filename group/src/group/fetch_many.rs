@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::{join, join_all};
 use groupcache_ring::Member;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::flight::Company;
 use crate::group::fetch::{OWNERS_ASKED, Terms};
@@ -29,7 +29,7 @@ impl Group {
             let alone = wanted.remove(0);
             return vec![self.board_fetch(&alone.key, alone.hash, alone.start, state, view.clone())];
         }
-        let (now, terms) = (Instant::now(), Terms::new(state, view.clone()));
+        let (now, terms) = (self.grants.clock().now(), Terms::new(state, view.clone()));
         let mut seats = Vec::new();
         let board = |wanted: Wanted| {
             self.requests.note(wanted.hash, now);

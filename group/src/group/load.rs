@@ -11,7 +11,9 @@ use crate::expiry::{NON_OWNER_TTL, after, expires};
 use crate::flight::{Boarded, Company};
 use crate::generation::Start;
 use crate::group::state::State;
-use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Pilot, Source, is_mine};
+use crate::group::{
+    AbandonedLoads, Answer, Flown, GetError, Group, Origin, Part, Pilot, Settings, Source, is_mine,
+};
 use crate::loader::{LoadError, LoadRequest, Loaded, Loader};
 use crate::stats::Count;
 use crate::value::{Entry, Key, Outcome};
@@ -39,27 +41,41 @@ impl Group {
         start: Start,
         state: &State,
     ) -> Result<Boarded<Flown>, GetError> {
+        self.board_load_after(key, hash, start, state, None)
+    }
+
+    /// The same, for who has a value whose load started at `older` and wants a newer one.
+    pub(super) fn board_load_after(
+        self: &Arc<Self>,
+        key: &Key,
+        hash: u64,
+        start: Start,
+        state: &State,
+        older: Option<Instant>,
+    ) -> Result<Boarded<Flown>, GetError> {
         let run = |pilot| {
             let (group, key) = (self.clone(), key.clone());
-            async move { group.load(key, hash, pilot).await }
+            async move { group.load(key, hash, pilot, older).await }
         };
         // Who may not serve copies still calls the loader once at a time: whoever joins a load that has not been sent gets an answer from after its call.
         let how = if state.serves(self.grants.clock().now()) { Company::Any } else { Company::Unsent };
         self.loads.board(key, hash, start, how, run).map_err(|_| self.shed("loads"))
     }
 
-    async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot) -> Flown {
+    async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot, older: Option<Instant>) -> Flown {
         // Looked at again inside the flight: the one before it may have landed since.
-        if let Some((entry, source)) = self.state.load().look(key.as_bytes(), Origin::Peer) {
-            return Ok(Answer { entry, source, keep: true });
+        let now = self.grants.clock().now();
+        let kept = self.kept(&key, hash, Origin::Peer, now);
+        if let Some(answer) = kept.fresh(older, now) {
+            return Ok(answer);
         }
         // Not the whole state: a load may take long, and would hold a cache that is no longer in force.
-        let (loader, timeout) = {
+        let (loader, settings) = {
             let state = self.state.load();
-            (state.loader.clone(), state.settings.load_timeout)
+            (state.loader.clone(), state.settings.clone())
         };
-        let loaded = self.call(&*loader, &key, hash, &pilot, timeout).await;
-        self.loaded(&key, hash, loaded)
+        let loaded = self.call(&*loader, &key, hash, &pilot, &settings).await;
+        self.loaded(&key, hash, loaded).or_else(|error| self.cover(&kept, error, self.grants.clock().now()))
     }
 
     /// Counts a load that has ended, and makes of it what is answered.
@@ -84,13 +100,14 @@ impl Group {
         key: &Key,
         hash: u64,
         pilot: &Pilot,
-        timeout: Duration,
+        settings: &Settings,
     ) -> Result<(Sent, Loaded), LoadError> {
         pilot.after_the_one_before().await;
+        let timeout = settings.load_timeout;
         let deadline = after(Instant::now(), timeout);
         let request = LoadRequest { group: self.name.clone(), key: key.clone(), deadline };
         let turn = within(timeout, deadline, loader, async { loader.admit(&request).await }).await?;
-        if !pilot.send() {
+        if !pilot.send(settings.abandoned_loads == AbandonedLoads::Finish) {
             return Err(failed(CODE_DEADLINE, format!("{}: nobody waits any more", loader.name())));
         }
         let sent = self.sent(key, hash);
@@ -116,7 +133,7 @@ impl Group {
     /// Makes an entry of what was loaded, and keeps it in main if it may be kept.
     fn settle(&self, key: &Key, hash: u64, sent: &Sent, loaded: Loaded) -> Answer {
         let settings = self.settings();
-        let now = Instant::now();
+        let now = self.grants.clock().now();
         let by_group = match loaded.outcome {
             Outcome::Value(_) => settings.ttl,
             Outcome::NotFound => settings.negative_ttl,
@@ -134,7 +151,11 @@ impl Group {
             self.counters.add(Count::Oversize);
         }
         let wanted = sent.serves && !forgettable && !oversize && !entry.is_expired(now);
-        let keep = wanted && self.keep(Part::Main, key, hash, &entry, sent.start.generation);
+        let lags = wanted && sent.start.in_lag;
+        if lags {
+            self.counters.add(Count::Fenced);
+        }
+        let keep = wanted && !lags && self.keep(Part::Main, key, hash, &entry, sent.start.generation, now);
         Answer { entry, source: Source::Loader, keep }
     }
 }

@@ -12,7 +12,7 @@ use crate::flight::Company;
 use crate::group::load::{CODE_INTERNAL, Sent, failed, within};
 use crate::group::many::{Boarding, Seat, Wanted, while_wanted};
 use crate::group::state::State;
-use crate::group::{Group, Origin};
+use crate::group::{AbandonedLoads, Group, Origin};
 use crate::loader::{LoadError, LoadManyRequest, LoadRequest, Loaded, Loader, Turn};
 use crate::stats::Count;
 
@@ -26,6 +26,7 @@ const MOST_KEY_BYTES: usize = 1 << 20;
 struct Call {
     loader: Arc<dyn Loader>,
     timeout: Duration,
+    abandoned: AbandonedLoads,
     /// Shared with the calls that started with it.
     places: Arc<Semaphore>,
 }
@@ -55,7 +56,8 @@ impl Group {
         let places = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         for seats in chunks(seats, state.loader.most_keys()) {
             let (loader, timeout) = (state.loader.clone(), state.settings.load_timeout);
-            let call = Call { loader, timeout, places: places.clone() };
+            let abandoned = state.settings.abandoned_loads;
+            let call = Call { loader, timeout, abandoned, places: places.clone() };
             tokio::spawn(self.clone().load_together(seats, call));
         }
         boarded
@@ -75,7 +77,8 @@ impl Group {
             Ok(turn) => turn,
             Err(error) => return seats.into_iter().for_each(|seat| self.land_load(seat, Err(error.clone()))),
         };
-        seats.retain(|seat| seat.pilot.send());
+        let finish = call.abandoned == AbandonedLoads::Finish;
+        seats.retain(|seat| seat.pilot.send(finish));
         if seats.is_empty() {
             return;
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::flight::{Boarded, Company, Flights, Full};
 use crate::generation::Start;
 use crate::group::load::lost;
-use crate::group::{Answer, Flown, GetError, Group, Origin, Pilot, refused};
+use crate::group::{Answer, Flown, GetError, Group, Origin, Pilot, end_of};
 use crate::stats::{Count, Ending};
 use crate::value::Key;
 use crate::view::Place;
@@ -96,8 +96,8 @@ impl Group {
         }
         let (asked, misses) = self.look_at(keys, origin);
         let late = deadline <= Instant::now();
-        let boarded = if late { Vec::new() } else { self.board_many(misses, origin) };
-        let mut boarded = boarded.into_iter();
+        let boarded = if late { Vec::new() } else { self.board_many(misses.clone(), origin) };
+        let mut boarded = misses.iter().zip(boarded);
         let (mut results, mut bytes) = (Vec::<Flown>::with_capacity(asked.len()), 0);
         // One after the other: the flights are tasks, and fly all the same. Leaving early leaves the other flights.
         for asked in asked {
@@ -106,8 +106,8 @@ impl Group {
                 Asked::Again(first, ending) => self.repeat(&results[first], ending),
                 Asked::Miss(ending) => {
                     let (result, end) = match boarded.next() {
-                        Some(Ok(boarded)) => self.land(boarded, deadline).await,
-                        Some(Err(error)) => refused(error),
+                        Some((_, Ok(boarded))) => self.land(boarded, deadline).await,
+                        Some((key, Err(error))) => self.refused(key, origin, error),
                         None => (Err(GetError::DeadlineExceeded), Count::DeadlineExceeded),
                     };
                     self.ended(ending, result, end)
@@ -123,7 +123,8 @@ impl Group {
     }
 
     /// What is here, and the keys that are not: each once, in order.
-    fn look_at(&self, keys: Vec<Key>, origin: Origin) -> (Vec<Asked<'_>>, Vec<Key>) {
+    fn look_at(self: &Arc<Self>, keys: Vec<Key>, origin: Origin) -> (Vec<Asked<'_>>, Vec<Key>) {
+        let now = self.grants.clock().now();
         let begin = if origin == Origin::Peer { Count::PeerMisses } else { Count::Misses };
         let (mut firsts, mut misses) = (HashMap::new(), Vec::new());
         let look = |(at, key): (usize, Key)| {
@@ -131,6 +132,10 @@ impl Group {
                 return Asked::Here(answer);
             }
             let ending = Ending::new(&self.counters, begin);
+            if let Some(answer) = self.aged(&key, origin, now) {
+                ending.at(end_of(&answer));
+                return Asked::Here(answer);
+            }
             match firsts.entry(key) {
                 Slot::Occupied(first) => Asked::Again(*first.get(), ending),
                 Slot::Vacant(first) => {
@@ -199,7 +204,7 @@ impl Group {
 
     /// Joins or starts the key's flight. One that starts takes a seat, unless the one before it has landed since and the key is here now.
     pub(super) fn take_seat(
-        &self,
+        self: &Arc<Self>,
         flights: &Arc<Flights<Flown>>,
         wanted: Wanted,
         company: Company,
@@ -208,17 +213,20 @@ impl Group {
     ) -> Result<Boarded<Flown>, Full> {
         let (key, hash, start) = (wanted.key.clone(), wanted.hash, wanted.start);
         let run = |pilot| {
-            let here = self.state.load().look(wanted.key.as_bytes(), origin);
+            let now = self.grants.clock().now();
+            let kept = self.kept(&wanted.key, hash, origin, now);
+            let here = kept.fresh(None, now);
             let (reply, answer) = oneshot::channel();
             if here.is_none() {
                 seats.push(Seat { wanted, pilot, reply });
             }
-            let group = self.name.clone();
+            let group = self.clone();
             async move {
-                match here {
-                    Some((entry, source)) => Ok(Answer { entry, source, keep: true }),
-                    None => answer.await.unwrap_or_else(|_| Err(lost(&group))),
+                if let Some(here) = here {
+                    return Ok(here);
                 }
+                let flown = answer.await.unwrap_or_else(|_| Err(lost(&group.name)));
+                flown.or_else(|error| group.cover(&kept, error, group.grants.clock().now()))
             }
         };
         flights.board(&key, hash, start, company, run)

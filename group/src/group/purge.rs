@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::generation::{Generation, Generations};
-use crate::group::Group;
+use crate::generation::{Bounds, Generation, Generations};
+use crate::group::{Group, Part};
 use crate::peer::Purged;
 use crate::stats::Count;
 use crate::value::{Entry, Key};
@@ -17,13 +17,14 @@ impl Group {
     /// Answers the generation to which the purge of a single key has raised it, for [`Group::store`]; 0 for several.
     pub fn purge(&self, what: &Purged, window: Duration, source_version: Option<u64>) -> u64 {
         let now = self.grants.clock().now();
+        let bounds = Bounds { window, lag: self.settings().source_lag, floor: source_version };
         match what {
             Purged::Group => {
-                self.purge_all(now, window);
+                self.purge_all(now, bounds);
                 0
             }
             Purged::Keys(keys) => {
-                let last = keys.iter().map(|key| self.purge_key(key, now, window, source_version)).last();
+                let last = keys.iter().map(|key| self.purge_key(key, now, bounds)).last();
                 self.state.load().cache.settle();
                 self.counters.add_many(Count::PurgedKeys, keys.len() as u64);
                 if keys.len() == 1 { last.map_or(0, Generation::to_number) } else { 0 }
@@ -31,19 +32,19 @@ impl Group {
         }
     }
 
-    fn purge_key(&self, key: &Key, now: Instant, window: Duration, _version: Option<u64>) -> Generation {
+    fn purge_key(&self, key: &Key, now: Instant, bounds: Bounds) -> Generation {
         let hash = self.hasher.hash_one(key);
         let drop_copies = || self.state.load().cache.remove(key.as_bytes());
-        let generation = self.generations.purge(hash, now, window, drop_copies);
+        let generation = self.generations.purge(hash, now, bounds, drop_copies);
         self.loads.forget(key, hash);
         self.fetches.forget(key, hash);
         generation
     }
 
     /// All keys at once: the caches are swapped for empty ones, and the old ones are freed behind the caller's back.
-    fn purge_all(&self, now: Instant, window: Duration) {
+    fn purge_all(&self, now: Instant, bounds: Bounds) {
         let _change = self.change.lock();
-        self.drop_everything(|generations: &Generations| generations.purge_all(now, window));
+        self.drop_everything(|generations: &Generations| generations.purge_all(now, bounds));
         self.counters.add(Count::Flushes);
     }
 
@@ -54,7 +55,8 @@ impl Group {
         let hash = self.hasher.hash_one(key);
         let now = self.grants.clock().now();
         let state = self.state.load_full();
-        let Some((kept_key, held)) = state.cache.main.prepare(key, entry) else {
+        let Some((kept_key, held)) = state.cache.main.prepare(key, entry, state.lease(Part::Main, key), now)
+        else {
             self.counters.add(Count::NoRoom);
             return true;
         };
@@ -63,10 +65,11 @@ impl Group {
             let present = self.state.load();
             present.cache.remove(key.as_bytes());
             if present.serves(now) && Arc::ptr_eq(&present.cache, &state.cache) {
-                present.cache.main.insert(kept_key, held);
+                present.cache.main.insert(kept_key, held, now);
             }
         };
-        let stored = self.generations.store(hash, Generation::from_number(generation), now, put);
+        let stored =
+            self.generations.store(hash, Generation::from_number(generation), entry.source_version, now, put);
         if stored {
             self.loads.forget(key, hash);
             self.fetches.forget(key, hash);

@@ -22,6 +22,16 @@ pub struct Settings {
     pub ttl: Option<Duration>,
     /// For how long "no such key" is kept; `None`: it is not.
     pub negative_ttl: Option<Duration>,
+    /// For how long an expired value is answered at once while the owner refreshes it; zero: not at all.
+    pub stale_while_revalidate: Duration,
+    /// For how long an expired value is answered where the loader fails; zero: not at all.
+    pub stale_if_error: Duration,
+    /// The last percent of a ttl, 0 to 50, in which a hit at the owner refreshes the entry; 0: none does.
+    pub early_refresh_percent: u32,
+    /// For how long after a purge, and after the process started, what is loaded is answered but not kept: for sources that read from replicas.
+    pub source_lag: Duration,
+    /// What becomes of a load that was sent and that nobody waits for any more.
+    pub abandoned_loads: AbandonedLoads,
     /// Longest key in bytes.
     pub max_key_bytes: usize,
     /// Largest value in bytes that is kept.
@@ -44,9 +54,19 @@ pub enum QuorumLoss {
     ServeStale,
 }
 
+/// What becomes of a load that was sent and that nobody waits for any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AbandonedLoads {
+    /// It runs on and is kept: or a key slower than its callers would never be filled.
+    #[default]
+    Finish,
+    /// It is dropped with its last caller: for sources to which a query nobody wants is a burden.
+    Cancel,
+}
+
 impl Settings {
     /// A group of that name and budget, and the rest as most groups want it: values up to 1 MiB that do not expire, "no such key" not kept,
-    /// a tenth of the memory for hot copies, 5 s for a load, 1 s for a purge.
+    /// nothing stale, no refresh ahead of time, a tenth of the memory for hot copies, 5 s for a load, 1 s for a purge.
     #[must_use]
     pub fn new(name: &str, max_bytes: u64) -> Self {
         Settings {
@@ -57,6 +77,11 @@ impl Settings {
             store: StoreKind::default(),
             ttl: None,
             negative_ttl: None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            early_refresh_percent: 0,
+            source_lag: Duration::ZERO,
+            abandoned_loads: AbandonedLoads::Finish,
             max_key_bytes: 1024,
             max_value_bytes: 1024 * 1024,
             load_timeout: Duration::from_secs(5),

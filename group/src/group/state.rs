@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
-
 use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
@@ -38,16 +37,12 @@ impl State {
         granted && self.view.as_ref().is_some_and(|view| view.may_keep())
     }
 
-    /// The key's entry if it may be used: main first, and hot only for clients (K6).
+    /// The key's entry if it is a plain hit: main first, and hot only for clients (K6).
     #[inline]
-    pub(super) fn look(&self, key: &[u8], origin: Origin) -> Option<(Entry, Source)> {
-        let clock = self.grants.clock();
-        // A process that is its own whole cluster reads the clock only for what can expire.
-        let read = if self.grants.are_unneeded() { None } else { Some(clock.now()) };
-        if read.is_some_and(|now| !self.serves(now)) {
+    pub(super) fn look(&self, key: &[u8], origin: Origin, now: Instant) -> Option<(Entry, Source)> {
+        if !self.serves(now) {
             return None;
         }
-        let now = || read.unwrap_or_else(|| clock.now());
         if let Some(entry) = self.cache.main.get(key, now) {
             return Some((entry, Source::Main));
         }

@@ -118,7 +118,7 @@ impl Pair {
         let outcome = Outcome::Value(one.value.to_le_bytes().to_vec().into());
         let entry = Entry { outcome, loaded: self.now, expires: None, source_version: None };
         let hash = self.hash(one.key);
-        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation);
+        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation, self.now);
         assert_eq!(kept, !one.overtaken);
         if kept {
             self.held.insert(one.key, one.value);
@@ -146,7 +146,7 @@ async fn a_flight_looks_again_before_it_loads_or_fetches() {
     let start = group.generations.start(hash, Instant::now());
     let entry =
         Entry { outcome: Outcome::NotFound, loaded: Instant::now(), expires: None, source_version: None };
-    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation));
+    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation, Instant::now()));
     let state = group.state.load_full();
     let soon = Instant::now() + Duration::from_secs(1);
     let load = group.board_load(&key, hash, start, &state).unwrap();
@@ -256,7 +256,7 @@ fn evictions_never_go_back_while_budgets_change() {
                     let start = group.generations.start(n.into(), Instant::now());
                     let (outcome, loaded) = (Outcome::NotFound, Instant::now());
                     let entry = Entry { outcome, loaded, expires: None, source_version: None };
-                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation);
+                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation, loaded);
                 }
                 group.configure(small(round), loader.clone());
             }

@@ -248,7 +248,7 @@ async fn every_get_is_counted_once_and_ends_in_one_way() {
     let mut gets = 0;
     for at in 0..3 {
         let s = cluster.group(at).stats();
-        let ends = s.main_hits + s.hot_hits + s.fetches + s.loaded + s.joined + s.failed;
+        let ends = s.main_hits + s.hot_hits + s.stale_hits + s.fetches + s.loaded + s.joined + s.failed;
         let ends = ends + s.not_ready + s.deadline_exceeded + s.abandoned;
         assert_eq!(s.gets + s.peer_gets, ends, "{s:?}");
         assert!(s.joined > 0 && s.failed > 0 && s.fetches > 0 && s.loaded > 0, "{s:?}");

@@ -14,7 +14,7 @@ use groupcache_group::peer::{
     BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchOutcome, FetchRequest, Fetched,
     FetchedMany, PeekRequest, Peeked, PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
 };
-use groupcache_group::value::Key;
+use groupcache_group::value::{Entry, Key};
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Ring, Snapshot, State, Version};
 use parking_lot::Mutex;
@@ -267,11 +267,18 @@ impl Peers for Links {
 /// What an owner says of what it got.
 fn outcome(result: Result<Answer, GetError>) -> Result<FetchOutcome, PeerError> {
     match result {
-        Ok(Answer { entry, keep, .. }) => Ok(FetchOutcome::Entry { entry, keep }),
+        Ok(Answer { entry, keep, .. }) => Ok(FetchOutcome::Entry { entry: arrived(entry), keep }),
         Err(GetError::Load(error)) => Ok(FetchOutcome::LoadError(error)),
         Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
         Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
     }
+}
+
+/// An entry as the wire brings it: what is left of its time, and its age.
+fn arrived(entry: Entry) -> Entry {
+    let now = Instant::now();
+    let expires = entry.remaining(now).map(|left| now + left);
+    Entry { loaded: now - now.saturating_duration_since(entry.loaded), expires, ..entry }
 }
 
 /// A cluster of nodes with one group and one source.

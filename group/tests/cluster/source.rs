@@ -21,6 +21,9 @@ pub(crate) enum Mood {
     Big(usize),
     NotFound,
     Fails,
+    Full,
+    /// Fails every third time.
+    Flaky,
     Panics,
 }
 
@@ -45,7 +48,10 @@ pub(crate) struct Source {
     by_key: Mutex<HashMap<Key, usize>>,
     shut: watch::Sender<bool>,
     pub(crate) ttl: Mutex<Option<Duration>>,
+    /// Whether it states the counter as its version.
+    pub(crate) versioned: AtomicBool,
     calls: AtomicUsize,
+    ends: AtomicUsize,
     held: watch::Sender<bool>,
     started: watch::Sender<usize>,
     pub(crate) shaky: AtomicBool,
@@ -62,7 +68,9 @@ impl Default for Source {
             by_key: Mutex::default(),
             shut: watch::Sender::new(false),
             ttl: Mutex::default(),
+            versioned: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
+            ends: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             started: watch::Sender::new(0),
             shaky: AtomicBool::new(false),
@@ -77,6 +85,11 @@ impl Source {
         let counter = counters.entry(key.clone()).or_default();
         *counter += 1;
         *counter
+    }
+
+    /// As if the key had never changed: a replica that is behind.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.counters.lock().remove(key);
     }
 
     pub(crate) fn loads(&self) -> usize {
@@ -134,9 +147,16 @@ impl Source {
             Mood::Big(bytes) => Loaded::value(vec![0; bytes]),
             Mood::NotFound => Loaded::not_found(),
             Mood::Fails => return Err(down()),
+            Mood::Full => {
+                let message = "source: too many".into();
+                return Err(LoadError::Overloaded { message, retry_after: Duration::from_secs(1) });
+            }
+            Mood::Flaky if self.ends.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) => return Err(down()),
+            Mood::Flaky => Loaded::value(counter.to_le_bytes().to_vec()),
             Mood::Panics => panic!("the loader panics on purpose"),
         };
         loaded.ttl = *self.ttl.lock();
+        loaded.version = self.versioned.load(Ordering::Relaxed).then_some(counter);
         Ok(loaded)
     }
 }

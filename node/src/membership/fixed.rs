@@ -92,8 +92,29 @@ struct Group {
     hot_percent: u32,
     ttl: Option<String>,
     negative_ttl: Option<String>,
+    stale_while_revalidate: Option<String>,
+    stale_if_error: Option<String>,
+    #[serde(default)]
+    early_refresh_percent: u32,
+    source_lag: Option<String>,
+    abandoned_loads: Option<AbandonedLoads>,
     max_key_bytes: Option<String>,
     max_value_bytes: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum AbandonedLoads {
+    Finish,
+    Cancel,
+}
+
+impl AbandonedLoads {
+    fn on_the_wire(self) -> i32 {
+        match self {
+            AbandonedLoads::Finish => cluster::AbandonedLoads::Finish.into(),
+            AbandonedLoads::Cancel => cluster::AbandonedLoads::Cancel.into(),
+        }
+    }
 }
 
 /// As the Kubernetes object has it: at most 1/9 of the memory.
@@ -136,6 +157,11 @@ impl Group {
             hot_percent: self.hot_percent,
             ttl_ms: millis(self.ttl.as_deref())?,
             negative_ttl_ms: millis(self.negative_ttl.as_deref())?,
+            stale_while_revalidate_ms: millis(self.stale_while_revalidate.as_deref())?,
+            stale_if_error_ms: millis(self.stale_if_error.as_deref())?,
+            early_refresh_percent: self.early_refresh_percent,
+            source_lag_ms: millis(self.source_lag.as_deref())?,
+            abandoned_loads: self.abandoned_loads.map_or(0, AbandonedLoads::on_the_wire),
             max_key_bytes: small_bytes(self.max_key_bytes.as_deref())?,
             max_value_bytes: small_bytes(self.max_value_bytes.as_deref())?,
             name: self.name,
@@ -191,6 +217,19 @@ mod tests {
         .unwrap();
         assert_eq!((wire.groups[0].max_bytes, wire.groups[0].ttl_ms), (64 << 20, 300_000));
         assert_eq!(wire.loaders[0].timeout_ms, 750);
+    }
+
+    #[test]
+    fn a_file_says_how_fresh_values_are() {
+        let wire = parse(
+            r#"{"groups": [{"name": "users", "loader": "users", "maxBytes": "64Mi", "ttl": "5m", "staleWhileRevalidate": "1m",
+                "staleIfError": "1h", "earlyRefreshPercent": 10, "sourceLag": "2s", "abandonedLoads": "Cancel"}], "loaders": []}"#,
+        )
+        .unwrap();
+        let group = &wire.groups[0];
+        assert_eq!((group.stale_while_revalidate_ms, group.stale_if_error_ms), (60_000, 3_600_000));
+        assert_eq!((group.early_refresh_percent, group.source_lag_ms), (10, 2_000));
+        assert_eq!(group.abandoned_loads(), cluster::AbandonedLoads::Cancel);
     }
 
     #[test]

@@ -102,6 +102,9 @@ impl Exporter {
             "groupcache_second_owner_fetches_total" => |g| vec![(None, g.stats.second_owner_fetches)],
             "groupcache_loads_total" => |g| vec![(None, g.stats.loads)],
             "groupcache_load_failures_total" => |g| vec![(None, g.stats.load_failures)],
+            "groupcache_stale_on_error_total" => |g| vec![(None, g.stats.stale_on_error)],
+            "groupcache_refreshes_total" => |g| vec![(None, g.stats.refreshes)],
+            "groupcache_refresh_failures_total" => |g| vec![(None, g.stats.refresh_failures)],
             "groupcache_fenced_total" => |g| vec![(None, g.stats.fenced)],
             "groupcache_oversize_total" => |g| vec![(None, g.stats.oversize)],
             "groupcache_no_room_total" => |g| vec![(None, g.stats.no_room)],
@@ -167,6 +170,7 @@ fn by_result(group: &Read) -> Vec<Part> {
     let ends = [
         ("main", stats.main_hits),
         ("hot", stats.hot_hits),
+        ("stale", stats.stale_hits),
         ("peer", stats.fetches),
         ("load", stats.loaded),
         ("joined", stats.joined),

@@ -83,7 +83,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "groupcache_gets_total",
         &["group", "result"],
-        "Gets from applications and peers by how they ended: main, hot, peer, load, joined, error, deadline, not_ready or abandoned",
+        "Gets from applications and peers by how they ended: main, hot, stale, peer, load, joined, error, deadline, not_ready or abandoned",
     ),
     counter("groupcache_peer_gets_total", GROUP, "Gets from other nodes that take this one for the owner"),
     counter("groupcache_get_many_total", GROUP, "GetManys from applications; each of their keys is a Get"),
@@ -103,10 +103,21 @@ pub const METRICS: &[Metric] = &[
         "Keys that those calls asked for; each of them is a load",
     ),
     counter("groupcache_loads_shed_total", GROUP, "Loads refused because too many were in flight or queued"),
+    counter(
+        "groupcache_stale_on_error_total",
+        GROUP,
+        "Failed loads and fetches that ended with an expired value instead",
+    ),
+    counter("groupcache_refreshes_total", GROUP, "Refreshes started in the background"),
+    counter("groupcache_refresh_failures_total", GROUP, "Refreshes that failed: the entry stayed as it was"),
     gauge("groupcache_loads_in_flight", GROUP, "Loads in flight now"),
     histogram("groupcache_load_duration_seconds", &["group", "outcome"], "Time a load took at the loader"),
     histogram("groupcache_load_queue_wait_seconds", GROUP, "Time a load waited for a place"),
-    counter("groupcache_fenced_total", GROUP, "Results answered but not kept, because a purge came between"),
+    counter(
+        "groupcache_fenced_total",
+        GROUP,
+        "Results answered but not kept, because a purge came between, the source may lag, or something newer is known of",
+    ),
     counter("groupcache_oversize_total", GROUP, "Values over the group's size limit: answered, not kept"),
     counter(
         "groupcache_no_room_total",

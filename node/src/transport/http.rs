@@ -8,11 +8,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use groupcache_group::group::Answer;
+use groupcache_group::group::{Answer, Source};
 use groupcache_group::value::Outcome;
 use groupcache_ring::hash::xxh64;
 use http::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
@@ -25,6 +25,9 @@ pub const ROUTE: &str = "/v1/groups/{*rest}";
 
 /// How long the caller waits, in milliseconds; without it the server's maximum.
 pub const TIMEOUT_HEADER: &str = "groupcache-timeout-ms";
+
+/// How this cache came by its answer (RFC 9211); a negative ttl says for how long a stale answer has been so.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 const PROBLEMS: &str = "https://groupcache.dev/problems/";
 
@@ -117,13 +120,15 @@ fn found(found: &Answer, headers: &HeaderMap, deadline: Instant) -> Response {
     let Outcome::Value(value) = &found.entry.outcome else {
         return problem(StatusCode::NOT_FOUND, "no-such-key", "No such key", "the loader has no such key");
     };
-    let age = Instant::now().saturating_duration_since(found.entry.loaded).as_secs();
+    let now = Instant::now();
+    let age = now.saturating_duration_since(found.entry.loaded).as_secs();
     let tag = format!("\"{:016x}\"", xxh64(value));
     let said = [
         (ETAG, tag.clone()),
         (AGE, age.to_string()),
         // Only this cache can be purged: nobody in between may answer on its own.
         (CACHE_CONTROL, "no-cache".to_owned()),
+        (CACHE_STATUS, cache_status(found, now)),
     ];
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if known.trim() == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag) {
@@ -133,6 +138,26 @@ fn found(found: &Answer, headers: &HeaderMap, deadline: Instant) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response.extensions_mut().insert(Weight { bytes: value.len(), deadline });
     response
+}
+
+/// A hit of this node or a way to the owner or the loader, and what is left of its time.
+fn cache_status(found: &Answer, now: Instant) -> String {
+    let mut status = "groupcache".to_owned();
+    status.push_str(match found.source {
+        Source::Main | Source::Hot | Source::Stale => "; hit",
+        Source::Peer | Source::Loader => "; fwd=miss",
+    });
+    if let Some(expires) = found.entry.expires {
+        let left = expires.saturating_duration_since(now).as_secs();
+        // A stale answer never reads as a fresh one, not even in its first second.
+        let over = now.saturating_duration_since(expires).as_secs_f64().ceil().max(1.0);
+        status.push_str(&if found.source == Source::Stale {
+            format!("; ttl=-{over:.0}")
+        } else {
+            format!("; ttl={left}")
+        });
+    }
+    status
 }
 
 pub(crate) fn failed(error: &CallError) -> Response {

@@ -134,6 +134,7 @@ pub fn get_response(answer: &Answer) -> cache::GetResponse {
         Source::Hot => cache::Source::Hot,
         Source::Peer => cache::Source::Peer,
         Source::Loader => cache::Source::Loader,
+        Source::Stale => cache::Source::Stale,
     };
     cache::GetResponse {
         ttl_remaining_ms: entry.remaining(now).map(millis),

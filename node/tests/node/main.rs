@@ -10,5 +10,6 @@ mod http_door;
 mod http_loader;
 mod many;
 mod membership;
+mod stale;
 mod support;
 mod unread;

@@ -33,6 +33,7 @@ type NoStream<T> = futures::stream::Empty<Result<T, Status>>;
 #[tonic::async_trait]
 impl ClusterService for Node {
     type FetchStream = NoStream<cluster::FetchResponse>;
+    type FetchManyStream = NoStream<cluster::FetchManyResponse>;
     type ExchangeStream = NoStream<cluster::ExchangeResponse>;
 
     async fn apply(
@@ -66,6 +67,13 @@ impl ClusterService for Node {
             outcome: outcome.into(),
             faults,
         }))
+    }
+
+    async fn fetch_many(
+        &self,
+        _: Request<cluster::FetchManyRequest>,
+    ) -> Result<Response<Self::FetchManyStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn fetch(&self, _: Request<cluster::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {

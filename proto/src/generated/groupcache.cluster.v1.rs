@@ -118,7 +118,7 @@ pub struct Group {
     /// Milliseconds for which "no such key" is kept; 0: it is not kept.
     #[prost(uint64, tag = "7")]
     pub negative_ttl_ms: u64,
-    /// Milliseconds for which an expired value is served while the owner refreshes it.
+    /// Milliseconds for which an expired value is served while the owner refreshes it; 0: not at all.
     #[prost(uint64, tag = "8")]
     pub stale_while_revalidate_ms: u64,
     /// Milliseconds for which an expired value is served while the loader fails.
@@ -139,6 +139,9 @@ pub struct Group {
     pub on_quorum_loss: i32,
     #[prost(enumeration = "AbandonedLoads", tag = "15")]
     pub abandoned_loads: i32,
+    /// The last percent of a ttl, 0 to 50, in which a hit at the owner refreshes the entry; 0: none does.
+    #[prost(uint32, tag = "16")]
+    pub early_refresh_percent: u32,
 }
 /// Loader is one source of truth.
 #[derive(Clone, PartialEq, ::prost::Message)]
