@@ -1,4 +1,4 @@
-//! The seam to the source of truth: one method, called once per missing key however many wait.
+//! The seam to the source of truth: called once per missing key however many wait, for one key or for several at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,30 @@ pub trait Loader: Send + Sync + 'static {
 
     /// Asks the source. The answer is wanted before `request.deadline`; the caller drops the future then.
     fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>>;
+
+    /// Most keys that one call of [`Loader::load_many`] may ask for; 1: the loader has no such call.
+    fn most_keys(&self) -> usize {
+        1
+    }
+
+    /// Asks the source for several keys in one go; one result per key, in that order. An error of the whole call means that nothing is known of any key.
+    /// Like [`Loader::load`] it is wanted before `request.deadline` and dropped then. One turn of [`Loader::admit`] covers the whole call.
+    fn load_many(
+        &self,
+        request: LoadManyRequest,
+    ) -> BoxFuture<'_, Result<Vec<Result<Loaded, LoadError>>, LoadError>> {
+        let message = format!(
+            "loader {} answers one key a call, and was asked for {} in group {}; ask for most_keys at most",
+            self.name(),
+            request.keys.len(),
+            request.group
+        );
+        Box::pin(std::future::ready(Err(LoadError::Failed { code: UNIMPLEMENTED, message: message.into() })))
+    }
 }
+
+/// gRPC's code for a call that the other side does not have.
+const UNIMPLEMENTED: i32 = 12;
 
 /// A load's place among those that may be sent; held until the load has ended.
 pub struct Turn {
@@ -58,6 +81,17 @@ pub struct LoadRequest {
     /// The key.
     pub key: Key,
     /// When the load is given up.
+    pub deadline: Instant,
+}
+
+/// What is asked of a loader that answers several keys in one call.
+#[derive(Clone, Debug)]
+pub struct LoadManyRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The keys: no more than the loader's [`Loader::most_keys`], none twice.
+    pub keys: Vec<Key>,
+    /// When the whole call is given up.
     pub deadline: Instant,
 }
 
@@ -141,5 +175,26 @@ where
 
     fn load(&self, request: LoadRequest) -> BoxFuture<'_, Result<Loaded, LoadError>> {
         Box::pin((self.load)(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loader_without_a_call_for_several_keys_says_so() {
+        let one = FnLoader::new("one", |_: LoadRequest| async { Ok(Loaded::not_found()) });
+        assert_eq!(one.most_keys(), 1);
+        let keys = vec![Key::new("a", 10).unwrap(), Key::new("b", 10).unwrap()];
+        let request = LoadManyRequest { group: "users".into(), keys, deadline: Instant::now() };
+        let Err(LoadError::Failed { code, message }) = one.load_many(request).await else {
+            panic!("it answered");
+        };
+        assert_eq!(code, UNIMPLEMENTED);
+        assert!(
+            message.contains("loader one answers one key a call, and was asked for 2 in group users"),
+            "{message}"
+        );
     }
 }
