@@ -56,6 +56,10 @@ fn what_is_sound_is_taken() {
         &[("/spec/groups/-", json!({"name": "more", "maxBytes": "100Mi", "maxValueBytes": "8Mi"}))],
         &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
+        &[
+            ("/spec/loaders/0/retry", json!({"maxAttempts": 5})),
+            ("/spec/loaders/0/circuitBreaker", json!({"failurePercent": 100, "openSeconds": 300})),
+        ],
     ];
     for changes in table {
         assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
