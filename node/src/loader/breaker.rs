@@ -65,7 +65,7 @@ struct State {
 
 #[derive(Debug)]
 enum Phase {
-    Closed(Window),
+    Closed(Box<Window>),
     Open { until: Instant },
     HalfOpen { trying: bool },
 }
@@ -82,7 +82,7 @@ impl Breaker {
     /// A closed one; `name` says in the log whose it is.
     #[must_use]
     pub fn new(settings: BreakerSettings, name: String) -> Self {
-        let phase = Phase::Closed(Window::new(settings.window));
+        let phase = Phase::Closed(Window::new(settings.window).into());
         Breaker { settings, name, state: Mutex::new(State { phase, turn: 0 }) }
     }
 
@@ -134,7 +134,7 @@ impl Breaker {
             }
             (Phase::HalfOpen { .. }, Verdict::Answered) => {
                 state.turn += 1;
-                state.phase = Phase::Closed(Window::new(self.settings.window));
+                state.phase = Phase::Closed(Window::new(self.settings.window).into());
                 drop(state);
                 tracing::info!(loader = self.name, "the loader answers again: loads are sent");
                 return;

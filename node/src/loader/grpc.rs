@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use groupcache_group::loader::{LoadError, LoadManyRequest, LoadRequest, Loaded, Loader};
-use groupcache_group::value::Outcome;
+use groupcache_group::value::{Key, Outcome};
 use groupcache_proto::loader::{self as wire, load_response, load_result};
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -58,7 +58,7 @@ impl GrpcLoader {
 
     async fn many(&self, request: LoadManyRequest) -> Result<Vec<Result<Loaded, LoadError>>, LoadError> {
         let asked = request.keys.len();
-        let keys = request.keys.iter().map(|key| key.to_bytes()).collect();
+        let keys = request.keys.iter().map(Key::to_bytes).collect();
         let message = wire::LoadManyRequest { group: request.group.to_string(), keys };
         let answer: wire::LoadManyResponse = match self.ask(LOAD_MANY, message, request.deadline).await {
             Ok(answer) => answer,

@@ -1,4 +1,4 @@
-//! The guard of a loader: a timeout, bounds on loads in flight and queued, retries within a budget, and a circuit breaker.
+//! The guard of a loader: timeout, bounds on loads in flight and queued, budgeted retries, and a circuit breaker.
 //!
 //! Each group has its own guard, so that a slow or failing loader costs its own group and nobody else's. In this order:
 //!

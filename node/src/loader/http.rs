@@ -22,7 +22,6 @@ use crate::loader::failure::{RESOURCE_EXHAUSTED, UNAVAILABLE, UNKNOWN, failed};
 use crate::loader::reach::Resolver;
 use crate::loader::room::GroupRoom;
 use crate::loader::template::UrlTemplate;
-use crate::transport::http::TIMEOUT_HEADER;
 
 /// How long an unused connection is kept: less than any common server's own limit (the shortest is 2 s), so that a load never meets a connection being closed.
 const IDLE: Duration = Duration::from_secs(1);
@@ -35,6 +34,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a refusal's text is passed on.
 const SNIPPET_BYTES: usize = 256;
+
+/// Says how many milliseconds an answer is waited for: the header in which a caller tells a node the same.
+const TIMEOUT_HEADER: &str = "groupcache-timeout-ms";
 
 /// Who asks.
 const AGENT: &str = concat!("groupcache-node/", env!("CARGO_PKG_VERSION"));

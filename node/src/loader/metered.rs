@@ -1,4 +1,6 @@
-//! Room for a gRPC answer: found between the length of its message and the message itself, so that memory is set aside for what comes and no more.
+//! Room for a gRPC answer, found between the length of its message and the message itself.
+//!
+//! So memory is set aside for what comes, and no more.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,4 +1,4 @@
-//! Room for what loaders answer: the bytes that are being read, bounded for the node, and shared so that no group takes all of it.
+//! Room for what loaders answer: bounded for the node, and shared so that no group takes all of it.
 //!
 //! A group may take more as long as it then holds no more than is still free. So one group gets to a half, two to a third each, and
 //! however many stall, the next one finds some. Fixed shares were refused: with 64 groups they would be smaller than one value.

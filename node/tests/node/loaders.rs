@@ -115,7 +115,7 @@ fn loaders(room: &Room, groups: &[(&str, &LoaderKind)]) -> Vec<Arc<dyn Loader>> 
     Loaders::new(room.clone(), LoadMetrics::default()).make(&wanted)
 }
 
-fn key(key: impl ToString) -> Key {
+fn key(key: &impl ToString) -> Key {
     Key::new(key.to_string(), 100).unwrap()
 }
 
@@ -123,8 +123,8 @@ fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-async fn load(loader: &Arc<dyn Loader>, group: &str, asked: impl ToString) -> Result<Loaded, LoadError> {
-    let request = LoadRequest { group: group.into(), key: key(asked), deadline: deadline() };
+async fn load(loader: &Arc<dyn Loader>, group: &str, key: Key) -> Result<Loaded, LoadError> {
+    let request = LoadRequest { group: group.into(), key, deadline: deadline() };
     let _turn = loader.admit(&request).await?;
     loader.load(request).await
 }
@@ -134,7 +134,7 @@ async fn many<K: ToString>(
     group: &str,
     keys: impl IntoIterator<Item = K>,
 ) -> Result<Vec<Result<Loaded, LoadError>>, LoadError> {
-    let keys: Vec<_> = keys.into_iter().map(key).collect();
+    let keys: Vec<_> = keys.into_iter().map(|asked| key(&asked)).collect();
     loader.load_many(LoadManyRequest { group: group.into(), keys, deadline: deadline() }).await
 }
 
@@ -202,7 +202,7 @@ async fn answers_too_large_for_one_message_come_one_by_one_and_in_smaller_parts_
     many(loader, "users", vec![MIB; 5]).await.unwrap();
     assert_eq!(source.calls(), ["LoadMany 5"]);
     // A single one that is too large is told so, before it is read.
-    let error = load(loader, "users", 9 * MIB).await.unwrap_err();
+    let error = load(loader, "users", key(&(9 * MIB))).await.unwrap_err();
     assert!(error.to_string().contains("its answer has 9437"), "{error}");
     assert_eq!(room.taken(), 0);
 }
@@ -212,7 +212,7 @@ async fn answers_too_large_for_one_message_come_one_by_one_and_in_smaller_parts_
 async fn more_large_answers_at_once_than_there_is_room_for_all_get_through() {
     let source = Source::default();
     let loader = &loaders(&Room::new(4 * MIB as u64), &[("users", &source.start().await)])[0];
-    let loads = (0..48).map(|number| load(loader, "users", 2 * MIB - number));
+    let loads = (0..48).map(|number| load(loader, "users", key(&(2 * MIB - number))));
     let ended = timeout(Duration::from_secs(15), join_all(loads)).await.expect("none waits for ever");
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
 }
@@ -247,14 +247,14 @@ async fn a_group_whose_source_stalls_does_not_delay_another() {
     let stalled: Vec<_> = (0..20)
         .map(|number| {
             let loader = Arc::clone(&made[0]);
-            tokio::spawn(async move { load(&loader, "stalls", format!("k{number}")).await })
+            tokio::spawn(async move { load(&loader, "stalls", key(&format!("k{number}"))).await })
         })
         .collect();
     while *seen.lock() < 20 || room.taken() < 4 << 20 {
         tokio::task::yield_now().await;
     }
     for number in 0..20 {
-        let load = load(&made[1], "users", MIB - number);
+        let load = load(&made[1], "users", key(&(MIB - number)));
         timeout(Duration::from_secs(5), load).await.expect("it is not delayed").unwrap();
     }
     assert_eq!(room.taken(), 4 << 20, "the group that stalls has half");
