@@ -27,14 +27,22 @@ pub struct Loader {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpLoader>,
 
-    /// Milliseconds for one load.
+    /// Milliseconds for one load, all of its tries together.
     #[serde(default = "default_timeout_milliseconds")]
     #[schemars(range(min = 10, max = 60_000))]
     pub timeout_milliseconds: i32,
 
+    /// What is done about a load that fails.
+    #[serde(default)]
+    pub retry: Retry,
+
     /// How many loads may run and wait, on each node and for each group.
     #[serde(default)]
     pub concurrency: Concurrency,
+
+    /// When a loader that fails is not asked for a while, on each node and for each group.
+    #[serde(default)]
+    pub circuit_breaker: CircuitBreaker,
 }
 
 /// Where a gRPC loader is.
@@ -85,6 +93,45 @@ pub struct Concurrency {
 impl Default for Concurrency {
     fn default() -> Self {
         Concurrency { max_in_flight_per_node: 64, max_queued: 256, queue_timeout_milliseconds: 250 }
+    }
+}
+
+/// Further tries of a load that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Retry {
+    /// Tries of one load, the first included. Another is made only if the loader was not reached or was unavailable, while the time of
+    /// the load lasts, and for one load in five at most.
+    #[schemars(range(min = 1, max = 5))]
+    pub max_attempts: i32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry { max_attempts: 1 }
+    }
+}
+
+/// When no load is sent any more: if so many of at least 20 loads within the window failed. After a while one is tried, and its answer ends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CircuitBreaker {
+    /// Percent of the loads within the window that must fail. No such key is no failure.
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_percent: i32,
+
+    /// Seconds that are looked at.
+    #[schemars(range(min = 1, max = 300))]
+    pub window_seconds: i32,
+
+    /// Seconds before one load is tried.
+    #[schemars(range(min = 1, max = 300))]
+    pub open_seconds: i32,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        CircuitBreaker { failure_percent: 50, window_seconds: 10, open_seconds: 5 }
     }
 }
 

@@ -69,6 +69,10 @@ fn what_is_sound_is_taken() {
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 1}))],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 2, "purgeTimeoutMilliseconds": 2000}))],
+        &[
+            ("/spec/loaders/0/retry", json!({"maxAttempts": 5})),
+            ("/spec/loaders/0/circuitBreaker", json!({"failurePercent": 100, "openSeconds": 300})),
+        ],
     ];
     for changes in table {
         assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");

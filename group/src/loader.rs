@@ -1,4 +1,4 @@
-//! The seam to the source of truth: called once per missing key however many wait, for one key or for several at a time.
+//! The seam to the source of truth: asked once per missing key however many wait, for one key or for several.
 
 use std::sync::Arc;
 use std::time::Duration;

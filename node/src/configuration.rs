@@ -45,6 +45,12 @@ const DEFAULT_QUEUED: u32 = 256;
 
 /// Longest window of a purge: for so long what is fetched of a purged key is not kept.
 pub const MAX_PURGE_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_FAILURE_PERCENT: u32 = 50;
+const DEFAULT_WINDOW_SECONDS: u32 = 10;
+const DEFAULT_OPEN_SECONDS: u32 = 5;
+
+/// Most tries of one load: what does not come back within five will not within one timeout.
+const MAX_ATTEMPTS: u32 = 5;
 
 /// Longest time any setting may name: what is longer is a mistake in the unit.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -73,6 +79,21 @@ pub struct LoaderSettings {
     pub max_queued: usize,
     /// How long a load waits for a place.
     pub queue_timeout: Duration,
+    /// Tries of one load, the first included; all of them within the timeout.
+    pub max_attempts: u32,
+    /// When loads are not sent any more.
+    pub breaker: BreakerSettings,
+}
+
+/// When a loader that fails is not asked any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Percent of the loads in the window that must fail.
+    pub failure_percent: u32,
+    /// What is looked at.
+    pub window: Duration,
+    /// How long no load is sent before one is tried.
+    pub open: Duration,
 }
 
 /// How a loader is reached.
@@ -280,8 +301,12 @@ fn check_loader(loader: &cluster::Loader, place: &str, faults: &mut Faults) -> O
     let queue_timeout = millis(loader.queue_timeout_ms).unwrap_or(DEFAULT_QUEUE_TIMEOUT);
     check_time(faults, place, "timeout", timeout);
     check_time(faults, place, "queueTimeout", queue_timeout);
-    faults.unless(loader.max_attempts <= 1, place, not_served("more than one attempt"));
-    faults.unless(loader.circuit_breaker.is_none(), place, not_served("circuitBreaker"));
+    faults.unless(
+        loader.max_attempts <= MAX_ATTEMPTS,
+        place,
+        format!("maxAttempts is {}; it is 1 to {MAX_ATTEMPTS}", loader.max_attempts),
+    );
+    let breaker = check_breaker(loader.circuit_breaker.unwrap_or_default(), place, faults);
     let kind = match &loader.kind {
         Some(Kind::Grpc(grpc)) => check_target(&grpc.target).map(|target| LoaderKind::Grpc {
             target,
@@ -301,7 +326,28 @@ fn check_loader(loader: &cluster::Loader, place: &str, faults: &mut Faults) -> O
         max_in_flight: or(loader.max_in_flight, DEFAULT_IN_FLIGHT),
         max_queued: or(loader.max_queued, DEFAULT_QUEUED),
         queue_timeout,
+        max_attempts: loader.max_attempts.max(1),
+        breaker,
     })
+}
+
+/// A breaker that is not named is one with every default: a source that is down is not asked all the same.
+fn check_breaker(wire: cluster::CircuitBreaker, place: &str, faults: &mut Faults) -> BreakerSettings {
+    let or = |value, default| if value == 0 { default } else { value };
+    let seconds = |value, default| Duration::from_secs(u64::from(or(value, default)));
+    let breaker = BreakerSettings {
+        failure_percent: or(wire.failure_percent, DEFAULT_FAILURE_PERCENT),
+        window: seconds(wire.window_seconds, DEFAULT_WINDOW_SECONDS),
+        open: seconds(wire.open_seconds, DEFAULT_OPEN_SECONDS),
+    };
+    faults.unless(
+        breaker.failure_percent <= 100,
+        place,
+        format!("circuitBreaker.failurePercent is {}; it is 1 to 100", breaker.failure_percent),
+    );
+    check_time(faults, place, "circuitBreaker.windowSeconds", breaker.window);
+    check_time(faults, place, "circuitBreaker.openSeconds", breaker.open);
+    breaker
 }
 
 /// Host and port of `host:port` or `dns:///host:port`.

@@ -2,7 +2,8 @@
 //!
 //! * [`grpc`]: a service that speaks `groupcache.loader.v1`; [`addresses`] are where it lives.
 //! * [`http`]: a service that answers GET; [`template`] is its URL, [`reach`] where it may not be.
-//! * [`guard`]: bounds and timeout around any of them, per group.
+//! * [`guard`]: around any of them, per group: timeout, bounds, `retry` and [`breaker`].
+//! * [`room`]: the bytes that answers may take; `metered` finds it for gRPC. `many`: how many keys a call may ask for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,18 +12,24 @@ use groupcache_group::loader::Loader;
 use parking_lot::Mutex;
 
 use crate::configuration::{LoaderKind, LoaderSettings};
+use crate::loader::breaker::Circuit;
 use crate::loader::grpc::GrpcLoader;
 use crate::loader::guard::Guard;
 use crate::loader::http::HttpLoader;
-use crate::memory::InFlightBytes;
+use crate::loader::room::Room;
 use crate::metrics::LoadMetrics;
 
 pub mod addresses;
+pub mod breaker;
 mod failure;
 pub mod grpc;
 pub mod guard;
 pub mod http;
+mod many;
+mod metered;
 pub mod reach;
+mod retry;
+pub mod room;
 pub mod template;
 
 /// A loader of one group, with what it was made of.
@@ -31,16 +38,16 @@ type Made = ((usize, LoaderSettings), Arc<Guard>);
 /// The loaders in use. One that stays the same over a change of configuration keeps its connections and its count of loads in flight.
 #[derive(Debug)]
 pub struct Loaders {
-    in_flight: InFlightBytes,
+    room: Room,
     metrics: LoadMetrics,
     made: Mutex<HashMap<Arc<str>, Made>>,
 }
 
 impl Loaders {
-    /// No loader yet; what they read is taken from `in_flight`.
+    /// No loader yet; there is `room` for what they read.
     #[must_use]
-    pub fn new(in_flight: InFlightBytes, metrics: LoadMetrics) -> Self {
-        Loaders { in_flight, metrics, made: Mutex::default() }
+    pub fn new(room: Room, metrics: LoadMetrics) -> Self {
+        Loaders { room, metrics, made: Mutex::default() }
     }
 
     /// The loader of each group, in the order given. Loaders of groups not named are dropped.
@@ -72,18 +79,22 @@ impl Loaders {
         self.made.lock().iter().map(|(group, (_, guard))| (Arc::clone(group), guard.in_flight())).collect()
     }
 
+    /// What the circuit breaker of each group's loader lets through.
+    #[must_use]
+    pub fn circuits(&self) -> Vec<(Arc<str>, Circuit)> {
+        self.made.lock().iter().map(|(group, (_, guard))| (Arc::clone(group), guard.circuit())).collect()
+    }
+
     fn guard(&self, group: &Arc<str>, max_value_bytes: usize, settings: &LoaderSettings) -> Guard {
         let name = settings.name.clone();
+        let room = self.room.group();
         let inner: Box<dyn Loader> = match &settings.kind {
-            LoaderKind::Grpc { target, authority } => Box::new(GrpcLoader::new(
-                name,
-                target.clone(),
-                authority.as_deref(),
-                max_value_bytes,
-                self.in_flight.clone(),
-            )),
+            LoaderKind::Grpc { target, authority } => {
+                let (target, authority) = (target.clone(), authority.as_deref());
+                Box::new(GrpcLoader::new(name, target, authority, settings.max_in_flight, room))
+            }
             LoaderKind::Http(template) => {
-                Box::new(HttpLoader::new(name, template.clone(), max_value_bytes, self.in_flight.clone()))
+                Box::new(HttpLoader::new(name, template.clone(), max_value_bytes, room))
             }
         };
         Guard::new(inner, group, settings, self.metrics.clone())

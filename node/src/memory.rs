@@ -80,7 +80,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// The budget of bytes that are being read or answered. Cheap to clone; clones share it.
+/// A budget of bytes that are being answered; what loaders read has its own, `loader::room`. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct InFlightBytes {
     units: Arc<Semaphore>,

@@ -37,6 +37,8 @@ impl Metrics {
         add.family("groupcache_load_duration_seconds", self.loads.duration.clone());
         add.family("groupcache_load_queue_wait_seconds", self.loads.waited.clone());
         add.family("groupcache_loads_shed_total", self.loads.shed.clone());
+        add.family("groupcache_load_retries_total", self.loads.retries.clone());
+        add.family("groupcache_loads_refused_total", self.loads.refused.clone());
         add.family("groupcache_peer_requests_total", self.peers.requests.clone());
         add.family("groupcache_snapshots_total", self.snapshots.outcomes.clone());
         add.family("groupcache_connections_total", self.connections.opened.clone());
@@ -107,6 +109,8 @@ pub struct LoadMetrics {
     duration: Family<LoadLabels, Histogram, fn() -> Histogram>,
     waited: Family<GroupLabel, Histogram, fn() -> Histogram>,
     shed: Family<GroupLabel, Counter>,
+    retries: Family<GroupLabel, Counter>,
+    refused: Family<GroupLabel, Counter>,
 }
 
 impl Default for LoadMetrics {
@@ -117,6 +121,8 @@ impl Default for LoadMetrics {
             duration: Family::new_with_constructor(seconds),
             waited: Family::new_with_constructor(seconds),
             shed: Family::default(),
+            retries: Family::default(),
+            refused: Family::default(),
         }
     }
 }
@@ -126,7 +132,9 @@ impl LoadMetrics {
     pub fn begin(&self, group: &Arc<str>) {
         let label = GroupLabel { group: group.to_string() };
         drop(self.waited.get_or_create(&label));
-        drop(self.shed.get_or_create(&label));
+        for counter in [&self.shed, &self.retries, &self.refused] {
+            drop(counter.get_or_create(&label));
+        }
         for outcome in [LoadOutcome::Value, LoadOutcome::NotFound, LoadOutcome::Error] {
             drop(self.duration.get_or_create(&LoadLabels { group: group.to_string(), outcome }));
         }
@@ -136,7 +144,9 @@ impl LoadMetrics {
     pub fn end(&self, group: &Arc<str>) {
         let label = GroupLabel { group: group.to_string() };
         self.waited.remove(&label);
-        self.shed.remove(&label);
+        for counter in [&self.shed, &self.retries, &self.refused] {
+            counter.remove(&label);
+        }
         for outcome in [LoadOutcome::Value, LoadOutcome::NotFound, LoadOutcome::Error] {
             self.duration.remove(&LoadLabels { group: group.to_string(), outcome });
         }
@@ -153,7 +163,17 @@ impl LoadMetrics {
         self.waited.get_or_create(&GroupLabel { group: group.to_string() }).observe(waited.as_secs_f64());
     }
 
-    /// A load of `group` was refused.
+    /// A load of `group` is tried once more.
+    pub fn retried(&self, group: &Arc<str>) {
+        self.retries.get_or_create(&GroupLabel { group: group.to_string() }).inc();
+    }
+
+    /// A load of `group` was not sent, because the breaker is open.
+    pub fn refused(&self, group: &Arc<str>) {
+        self.refused.get_or_create(&GroupLabel { group: group.to_string() }).inc();
+    }
+
+    /// A load of `group` was refused, because bounds were met.
     pub fn shed(&self, group: &Arc<str>) {
         self.shed.get_or_create(&GroupLabel { group: group.to_string() }).inc();
     }

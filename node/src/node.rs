@@ -27,9 +27,9 @@ use crate::config::Config;
 use crate::control::NodeControl;
 use crate::first_grants;
 use crate::loader::Loaders;
+use crate::loader::room::Room;
 use crate::membership::file::SnapshotFile;
 use crate::membership::{Identity, Install, Membership, Outcome};
-use crate::memory::InFlightBytes;
 use crate::metrics::Metrics;
 use crate::metrics::export::Exporter;
 use crate::transport::control::Control;
@@ -86,7 +86,7 @@ struct Parts {
     control: Arc<NodeControl>,
     heard: mpsc::Receiver<crate::transport::peers::Heard>,
     loaders: Arc<Loaders>,
-    in_flight: InFlightBytes,
+    room: Room,
     outgoing: Outgoing,
     metrics: Metrics,
 }
@@ -215,14 +215,14 @@ fn build(config: &Config, cluster: SocketAddr) -> Parts {
     let grants = Grants::new(clock::boot_time());
     let groups = Arc::new(Groups::new(Arc::clone(&peers) as Arc<dyn Peers>, grants));
     // Half for each way, so that clients that read slowly hold up no load.
-    let in_flight = InFlightBytes::new(config.memory.in_flight / 2);
+    let room = Room::new(config.memory.in_flight / 2);
     let outgoing = Outgoing::new(config.memory.in_flight / 2);
-    let loaders = Arc::new(Loaders::new(in_flight.clone(), metrics.loads.clone()));
+    let loaders = Arc::new(Loaders::new(room.clone(), metrics.loads.clone()));
     let install = install(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
     let membership = Arc::new(Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install));
     let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
     let control = Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address));
-    Parts { groups, membership, control, heard, loaders, in_flight, outgoing, metrics }
+    Parts { groups, membership, control, heard, loaders, room, outgoing, metrics }
 }
 
 /// Puts an adopted snapshot to work. Groups before the view: a node that owns keys must know what they are keys of.
@@ -316,7 +316,7 @@ fn registry(parts: &Parts, readiness: &Readiness) -> Registry {
     registry.register_collector(Box::new(Exporter {
         groups: Arc::clone(&parts.groups),
         loaders: Arc::clone(&parts.loaders),
-        in_flight: parts.in_flight.clone(),
+        room: parts.room.clone(),
         outgoing: parts.outgoing.clone(),
         state: Box::new(move || (readiness.is_ready(), control.is_draining())),
     }));

@@ -117,7 +117,12 @@ fn loader(asked: &Loader, faults: &mut Vec<String>) -> cluster::Loader {
         max_in_flight: natural(asked.concurrency.max_in_flight_per_node),
         max_queued: natural(asked.concurrency.max_queued),
         queue_timeout_ms: u64::from(natural(asked.concurrency.queue_timeout_milliseconds)),
-        ..cluster::Loader::default()
+        max_attempts: natural(asked.retry.max_attempts),
+        circuit_breaker: Some(cluster::CircuitBreaker {
+            failure_percent: natural(asked.circuit_breaker.failure_percent),
+            window_seconds: natural(asked.circuit_breaker.window_seconds),
+            open_seconds: natural(asked.circuit_breaker.open_seconds),
+        }),
     }
 }
 
@@ -234,6 +239,21 @@ groups: [{ name: users, maxBytes: 64Mi, ttlSeconds: 60 }]
         let plain = &configuration(&spec(SOUND)).unwrap().groups[0];
         assert_eq!(plain.abandoned_loads(), cluster::AbandonedLoads::Finish);
         assert_eq!(plain.stale_if_error_ms + u64::from(plain.early_refresh_percent), 0);
+    }
+
+    #[test]
+    fn a_loader_gets_its_tries_and_its_breaker_and_defaults_for_what_is_left_out() {
+        let breaker = |failure_percent, window_seconds, open_seconds| {
+            Some(cluster::CircuitBreaker { failure_percent, window_seconds, open_seconds })
+        };
+        let made = configuration(&spec(SOUND)).unwrap();
+        assert_eq!((made.loaders[0].max_attempts, made.loaders[0].circuit_breaker), (1, breaker(50, 10, 5)));
+        let asked = SOUND.replace(
+            "name: people,",
+            "name: people, retry: { maxAttempts: 3 }, circuitBreaker: { openSeconds: 60 },",
+        );
+        let made = configuration(&spec(&asked)).unwrap();
+        assert_eq!((made.loaders[0].max_attempts, made.loaders[0].circuit_breaker), (3, breaker(50, 10, 60)));
     }
 
     #[test]

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use groupcache_group::group::{Settings, Source};
-use tokio::time::advance;
 
 use groupcache_group::peer::Purged;
 
-use crate::network::{Cluster, WINDOW, eventually, key, settings};
+use crate::network::{Cluster, WINDOW, eventually, key, pass, settings};
 use crate::source::counter;
 
 const LAG: Duration = Duration::from_secs(5);
 
 async fn lagging(nodes: usize) -> Cluster {
-    let cluster = Cluster::with(nodes, Settings { source_lag: LAG, ..settings() }).await;
+    let cluster =
+        Cluster::with(nodes, Settings { source_lag: LAG, load_timeout: LAG * 10, ..settings() }).await;
     // A process begins as if all keys had just been purged.
-    advance(LAG).await;
+    pass(LAG).await;
     cluster
 }
 
@@ -30,7 +30,7 @@ async fn what_is_loaded_while_the_source_may_lag_is_answered_and_shared_but_not_
     let answers = join_all((0..300).map(|n| cluster.get(n % 3, &key))).await;
     assert!(answers.iter().all(Result::is_ok));
     assert!(cluster.source.loads() - 1 <= 3, "{} loads", cluster.source.loads());
-    advance(LAG - Duration::from_millis(1)).await;
+    pass(LAG - Duration::from_millis(1)).await;
     for at in 0..3 {
         cluster.get(at, &key).await.unwrap();
         let sizes = cluster.group(at).sizes();
@@ -38,7 +38,7 @@ async fn what_is_loaded_while_the_source_may_lag_is_answered_and_shared_but_not_
     }
     assert!(cluster.group(1).stats().fenced > 0);
     cluster.source.bump(&key);
-    advance(Duration::from_millis(1)).await;
+    pass(Duration::from_millis(1)).await;
     assert_eq!(counter(&cluster.get(1, &key).await.unwrap()), 1);
     assert_eq!(cluster.get(1, &key).await.unwrap().source, Source::Main);
 }
@@ -48,7 +48,7 @@ async fn a_load_that_starts_in_the_lag_is_not_kept_even_if_it_ends_after_it() {
     let cluster = lagging(1).await;
     let key = key("k");
     cluster.remove(0, &key).await.unwrap();
-    advance(LAG - Duration::from_millis(1)).await;
+    pass(LAG - Duration::from_millis(1)).await;
     cluster.source.hold(true);
     let group = cluster.group(0);
     let deadline = crate::network::in_time();
@@ -57,7 +57,7 @@ async fn a_load_that_starts_in_the_lag_is_not_kept_even_if_it_ends_after_it() {
         async move { group.get(key, groupcache_group::group::Origin::Client, deadline).await }
     });
     cluster.source.started(1).await;
-    advance(LAG).await;
+    pass(LAG).await;
     cluster.source.hold(false);
     assert!(!get.await.unwrap().unwrap().keep);
     assert_eq!(cluster.group(0).sizes().main_entries, 0);
@@ -65,10 +65,11 @@ async fn a_load_that_starts_in_the_lag_is_not_kept_even_if_it_ends_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_process_keeps_nothing_before_the_lag_is_over_and_other_keys_do_not_lag() {
-    let cluster = Cluster::just_born(1, &Settings { source_lag: LAG, ..settings() });
+    let cluster = Cluster::just_born(1, &Settings { source_lag: LAG, load_timeout: LAG * 10, ..settings() });
     assert!(!cluster.get(0, &key("k")).await.unwrap().keep);
-    advance(LAG).await;
+    pass(LAG).await;
     cluster.remove(0, &key("k")).await.unwrap();
+    cluster.serving().await;
     assert!(cluster.get(0, &key("other")).await.unwrap().keep);
     assert!(!cluster.get(0, &key("k")).await.unwrap().keep);
 }
@@ -83,7 +84,7 @@ async fn what_the_source_calls_older_than_a_remove_is_never_kept() {
         cluster.group(at).purge(&Purged::Keys([key.clone()].into()), WINDOW, Some(1));
     }
     // A replica that is behind, for as long as it likes.
-    advance(WINDOW * 60).await;
+    pass(WINDOW * 60).await;
     for _ in 0..3 {
         let answer = cluster.get(0, &key).await.unwrap();
         assert_eq!((counter(&answer), answer.keep, answer.source), (0, false, Source::Peer));
@@ -105,7 +106,7 @@ async fn a_refresh_that_reads_an_older_version_does_not_replace_the_newer_one() 
     cluster.source.bump(&key);
     cluster.get(0, &key).await.unwrap();
     cluster.source.forget(&key);
-    advance(minute).await;
+    pass(minute).await;
     assert_eq!(counter(&cluster.get(0, &key).await.unwrap()), 1);
     eventually(|| cluster.source.loads() == 2 && cluster.group(0).sizes().flights == 0).await;
     let answer = cluster.get(0, &key).await.unwrap();

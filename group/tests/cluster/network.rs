@@ -405,6 +405,18 @@ impl Cluster {
     }
 }
 
+/// Lets time pass, in steps so short that grants are renewed meanwhile: a leap would look like a machine that slept.
+pub(crate) async fn pass(time: Duration) {
+    const STEP: Duration = Duration::from_millis(500);
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        tokio::time::advance(STEP.min(end - Instant::now())).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// Waits, without letting time pass, for what must come about by itself.
 pub(crate) async fn eventually(mut comes_about: impl FnMut() -> bool) {
     for _ in 0..10_000 {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use groupcache_group::group::{Settings, Source};
-use tokio::time::{Instant, advance};
+use tokio::time::Instant;
 
-use crate::network::{Cluster, eventually, key, settings};
+use crate::network::{Cluster, eventually, key, pass, settings};
 use crate::source::{Mood, counter};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,10 +29,10 @@ async fn a_hit_at_the_owner_late_in_the_ttl_refreshes_once_and_waits_for_nothing
     let cluster = Cluster::with(2, early()).await;
     let key = cluster.key_of(&[1]);
     cluster.get(1, &key).await.unwrap();
-    advance(MINUTE * 6 / 10).await;
+    pass(MINUTE * 6 / 10).await;
     cluster.get(1, &key).await.unwrap();
     assert_eq!(cluster.source.loads(), 1, "not before the last quarter");
-    advance(MINUTE * 2 / 10).await;
+    pass(MINUTE * 2 / 10).await;
     cluster.source.bump(&key);
     cluster.source.hold(true);
     let begun = Instant::now();
@@ -55,7 +55,7 @@ async fn keys_that_nobody_asks_for_and_copies_of_other_nodes_are_not_refreshed()
     for _ in 0..3 {
         cluster.get(0, &key).await.unwrap();
     }
-    advance(MINUTE * 85 / 100).await;
+    pass(MINUTE * 85 / 100).await;
     for _ in 0..5 {
         assert_eq!(cluster.get(0, &key).await.unwrap().source, Source::Hot);
     }
@@ -68,14 +68,14 @@ async fn a_refresh_that_fails_leaves_the_entry_and_is_tried_again_a_second_later
     let cluster = Cluster::with(1, early()).await;
     let key = key("k");
     cluster.get(0, &key).await.unwrap();
-    advance(MINUTE * 8 / 10).await;
+    pass(MINUTE * 8 / 10).await;
     cluster.source.set(Mood::Fails);
     for _ in 0..10 {
         assert_eq!(cluster.get(0, &key).await.unwrap().source, Source::Main);
         landed(&cluster).await;
     }
     assert_eq!((cluster.source.loads(), cluster.group(0).stats().refresh_failures), (2, 1));
-    advance(SECOND).await;
+    pass(SECOND).await;
     assert_eq!(cluster.get(0, &key).await.unwrap().source, Source::Main);
     landed(&cluster).await;
     assert_eq!((cluster.source.loads(), cluster.group(0).stats().refresh_failures), (3, 2));
@@ -87,7 +87,7 @@ async fn refreshes_leave_the_loader_places_for_loads_that_are_waited_for() {
     let cluster = Cluster::with(1, early()).await;
     let keys: Vec<_> = (0..100).map(|n| key(&format!("{n}"))).collect();
     join_all(keys.iter().map(|key| cluster.get(0, key))).await;
-    advance(MINUTE * 85 / 100).await;
+    pass(MINUTE * 85 / 100).await;
     cluster.source.hold(true);
     for key in &keys {
         assert_eq!(cluster.get(0, key).await.unwrap().source, Source::Main);
@@ -97,7 +97,7 @@ async fn refreshes_leave_the_loader_places_for_loads_that_are_waited_for() {
     assert_eq!((cluster.source.loads(), stats.refreshes, stats.loads_shed), (132, 32, 68));
     cluster.source.hold(false);
     landed(&cluster).await;
-    advance(SECOND).await;
+    pass(SECOND).await;
     join_all(keys.iter().map(|key| cluster.get(0, key))).await;
     landed(&cluster).await;
     assert_eq!(cluster.group(0).stats().refreshes, 64, "others have their turn");
@@ -108,12 +108,12 @@ async fn a_thousand_keys_written_together_do_not_expire_together() {
     let cluster = Cluster::with(1, Settings { ttl: Some(MINUTE), ..settings() }).await;
     let keys: Vec<_> = (0..1_000).map(|n| key(&format!("{n}"))).collect();
     join_all(keys.iter().map(|key| cluster.get(0, key))).await;
-    advance(MINUTE * 9 / 10).await;
+    pass(MINUTE * 9 / 10).await;
     let slice = MINUTE / 120;
     let mut most = 0;
     for _ in 0..12 {
         let before = cluster.source.loads();
-        advance(slice).await;
+        pass(slice).await;
         join_all(keys.iter().map(|key| cluster.get(0, key))).await;
         most = most.max(cluster.source.loads() - before);
     }

@@ -8,9 +8,9 @@ use groupcache_group::group::{Answer, GetError, Origin, Settings, Source};
 use groupcache_group::loader::FnLoader;
 use groupcache_group::value::{Key, Outcome};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, advance};
+use tokio::time::Instant;
 
-use crate::network::{Cluster, Hold, Leg, eventually, in_time, key, settings};
+use crate::network::{Cluster, Hold, Leg, eventually, in_time, key, pass, settings};
 use crate::source::{Mood, counter};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ async fn a_stale_value_is_answered_at_once_everywhere_and_the_owner_alone_refres
     let cluster = Cluster::with(3, stale(MINUTE, Duration::ZERO)).await;
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.bump(&key);
     cluster.source.hold(true);
     let begun = Instant::now();
@@ -81,7 +81,7 @@ async fn a_stale_value_is_answered_at_once_everywhere_and_the_owner_alone_refres
     quiet(&cluster).await;
     assert_eq!(found(&cluster, 1, &key).await, (Source::Main, 1));
     // The copies elsewhere follow as they are asked for again.
-    advance(Duration::from_millis(100)).await;
+    pass(Duration::from_millis(100)).await;
     assert_eq!(found(&cluster, 0, &key).await, (Source::Stale, 0));
     quiet(&cluster).await;
     assert_eq!(found(&cluster, 0, &key).await, (Source::Hot, 1));
@@ -93,12 +93,12 @@ async fn one_refresh_at_a_time_however_long_it_takes_and_a_failed_one_is_tried_a
     let cluster = Cluster::with(1, stale(MINUTE, Duration::ZERO)).await;
     let key = key("k");
     cluster.get(0, &key).await.unwrap();
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.hold(true);
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Stale);
     cluster.source.started(2).await;
     for _ in 0..4 {
-        advance(Duration::from_secs(1)).await;
+        pass(Duration::from_secs(1)).await;
         assert_eq!(found(&cluster, 0, &key).await.0, Source::Stale);
     }
     assert_eq!(cluster.source.loads(), 2);
@@ -108,7 +108,7 @@ async fn one_refresh_at_a_time_however_long_it_takes_and_a_failed_one_is_tried_a
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Stale);
     quiet(&cluster).await;
     assert_eq!((cluster.source.loads(), cluster.group(0).stats().refresh_failures), (2, 1), "not at once");
-    advance(Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Stale);
     quiet(&cluster).await;
     assert_eq!((cluster.source.loads(), cluster.group(0).stats().refresh_failures), (3, 2));
@@ -120,7 +120,7 @@ async fn beyond_its_time_a_stale_value_is_a_miss() {
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
     cluster.source.bump(&key);
-    advance(MINUTE * 2).await;
+    pass(MINUTE * 2).await;
     assert_eq!(found(&cluster, 0, &key).await, (Source::Peer, 1));
     assert_eq!(found(&cluster, 1, &key).await, (Source::Main, 1));
     assert_eq!(cluster.group(0).stats().stale_hits + cluster.group(1).stats().stale_hits, 0);
@@ -131,16 +131,16 @@ async fn a_node_that_is_not_the_owner_calls_no_loader_for_a_refresh() {
     let cluster = Cluster::with(3, stale(MINUTE, Duration::ZERO)).await;
     let key = cluster.key_of(&[1, 2]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.network.cut("n1");
     for _ in 0..5 {
         assert_eq!(found(&cluster, 0, &key).await, (Source::Stale, 0));
         quiet(&cluster).await;
-        advance(Duration::from_millis(100)).await;
+        pass(Duration::from_millis(100)).await;
     }
     assert_eq!(cluster.source.loads(), 1);
     assert_eq!(cluster.group(0).stats().refresh_failures, 5);
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Peer, "who needs it has the second owner load it");
     assert_eq!(cluster.source.loads(), 2);
 }
@@ -150,7 +150,7 @@ async fn what_an_owner_answers_stale_is_answered_and_not_kept() {
     let cluster = Cluster::with(2, stale(MINUTE, Duration::ZERO)).await;
     let key = cluster.key_of(&[1]);
     cluster.get(1, &key).await.unwrap();
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.hold(true);
     for _ in 0..4 {
         let answer = cluster.get(0, &key).await.unwrap();
@@ -167,7 +167,7 @@ async fn no_such_key_is_never_stale() {
     let cluster = Cluster::with(1, settings).await;
     cluster.source.set(Mood::NotFound);
     cluster.get(0, &key("k")).await.unwrap();
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.set(Mood::Answers);
     let answer = cluster.get(0, &key("k")).await.unwrap();
     assert!(matches!(answer.entry.outcome, Outcome::Value(_)), "{answer:?}");
@@ -179,7 +179,7 @@ async fn while_the_loader_fails_the_old_value_is_answered_and_counted() {
         let cluster = Cluster::with(2, stale(Duration::ZERO, MINUTE)).await;
         let key = cluster.key_of(&[1]);
         cluster.get(1, &key).await.unwrap();
-        advance(MINUTE).await;
+        pass(MINUTE).await;
         cluster.source.set(mood.clone());
         assert_eq!(found(&cluster, 1, &key).await, (Source::Stale, 0), "{mood:?}");
         assert_eq!(found(&cluster, 0, &key).await, (Source::Stale, 0), "and to other nodes");
@@ -189,7 +189,7 @@ async fn while_the_loader_fails_the_old_value_is_answered_and_counted() {
         cluster.source.bump(&key);
         cluster.source.set(Mood::Answers);
         assert_eq!(found(&cluster, 1, &key).await, (Source::Loader, 1), "no longer than it fails");
-        advance(MINUTE * 2).await;
+        pass(MINUTE * 2).await;
         cluster.source.set(mood);
         assert!(cluster.get(1, &key).await.is_err(), "nor beyond the time that is allowed");
     }
@@ -200,7 +200,7 @@ async fn a_load_that_runs_over_its_timeout_is_a_failure_too() {
     let cluster = Cluster::with(1, stale(Duration::ZERO, MINUTE)).await;
     let key = key("k");
     cluster.get(0, &key).await.unwrap();
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.hold(true);
     let begun = Instant::now();
     let answers = join_all((0..10).map(|_| found(&cluster, 0, &key))).await;
@@ -217,7 +217,7 @@ async fn a_copy_of_what_the_owner_has_lost_is_answered_where_its_loader_fails() 
     held_everywhere(&cluster, &key).await;
     let emptied = Settings { max_bytes: 4 << 20, ..stale(Duration::ZERO, MINUTE) };
     cluster.nodes[1].configure(vec![(emptied, cluster.source.clone())]);
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.set(Mood::Fails);
     assert!(cluster.get(1, &key).await.is_err());
     assert_eq!(found(&cluster, 0, &key).await, (Source::Stale, 0));
@@ -229,10 +229,10 @@ async fn p1_a_purge_drops_what_is_stale_too() {
     let cluster = Cluster::with(3, stale(MINUTE, MINUTE * 9)).await;
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Stale);
     quiet(&cluster).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.remove(2, &key).await.unwrap();
     cluster.source.set(Mood::Fails);
     for at in 0..3 {
@@ -245,7 +245,7 @@ async fn p1_a_refresh_that_a_purge_overtakes_is_neither_kept_nor_joined() {
     let cluster = Cluster::with(2, stale(MINUTE, MINUTE)).await;
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.hold(true);
     assert_eq!(found(&cluster, 1, &key).await, (Source::Stale, 0));
     // The refresh has read the old value.
@@ -267,7 +267,7 @@ async fn p1_a_load_that_fails_does_not_bring_back_what_was_purged_meanwhile() {
     let cluster = Cluster::with(2, stale(Duration::ZERO, MINUTE * 9)).await;
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.hold(true);
     let before = [spawn_get(&cluster, 0, &key), spawn_get(&cluster, 1, &key)];
     cluster.source.started(2).await;
@@ -293,7 +293,7 @@ async fn p1_nor_does_a_node_that_was_no_member_meanwhile() {
     let mut cluster = Cluster::with(2, stale(Duration::ZERO, MINUTE * 9)).await;
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.source.hold(true);
     let before = spawn_get(&cluster, 1, &key);
     cluster.source.started(2).await;
@@ -313,7 +313,7 @@ async fn what_was_ours_is_refreshed_by_its_new_owner() {
     let members = cluster.members.clone();
     let draining = groupcache_ring::Member { state: groupcache_ring::State::Draining, ..members[1].clone() };
     cluster.adopt(2, vec![members[0].clone(), draining]);
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     assert_eq!(found(&cluster, 1, &key).await.0, Source::Peer);
     assert_eq!((cluster.group(1).stats().loads, cluster.group(0).stats().loads), (1, 1));
 }
@@ -325,7 +325,7 @@ async fn what_a_node_loads_in_place_of_the_owner_is_never_stale() {
     cluster.network.cut("n1");
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Loader);
     assert_eq!(found(&cluster, 0, &key).await.0, Source::Main);
-    advance(Duration::from_secs(3)).await;
+    pass(Duration::from_secs(3)).await;
     cluster.source.set(Mood::Fails);
     assert!(cluster.get(0, &key).await.is_err());
 }
@@ -334,7 +334,7 @@ async fn what_a_node_loads_in_place_of_the_owner_is_never_stale() {
 async fn how_stale_is_allowed_changes_live() {
     let cluster = Cluster::with(1, stale(MINUTE, Duration::ZERO)).await;
     cluster.get(0, &key("k")).await.unwrap();
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     let failing = Arc::new(FnLoader::new("down", |_| async {
         Err(groupcache_group::loader::LoadError::Failed { code: 14, message: "down".into() })
     }));
@@ -355,7 +355,7 @@ async fn every_get_of_a_stale_value_ends_in_one_way() {
         join_all((0..120).map(|n| cluster.get_by(n % 3, &keys[n % 30], soon))).await;
         asked += 120;
         cluster.source.hold(false);
-        advance(Duration::from_secs(9)).await;
+        pass(Duration::from_secs(9)).await;
     }
     quiet(&cluster).await;
     let mut gets = 0;
@@ -376,7 +376,7 @@ async fn an_owner_that_does_not_answer_in_time_is_a_failure_too() {
     let cluster = Cluster::with(2, stale(Duration::ZERO, MINUTE)).await;
     let key = cluster.key_of(&[1]);
     held_everywhere(&cluster, &key).await;
-    advance(MINUTE).await;
+    pass(MINUTE).await;
     cluster.network.set(Leg::FetchReply, "n1", Hold::Held);
     assert_eq!(found(&cluster, 0, &key).await, (Source::Stale, 0));
 }

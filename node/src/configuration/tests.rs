@@ -29,7 +29,9 @@ fn zeros_become_the_documented_defaults() {
     let (group, loader) = &checked.groups[0];
     assert_eq!((group.max_key_bytes, group.max_value_bytes), (1024, 1 << 20));
     assert_eq!((group.ttl, group.negative_ttl), (None, None));
-    assert_eq!((loader.max_in_flight, loader.max_queued), (64, 256));
+    assert_eq!((loader.max_in_flight, loader.max_queued, loader.max_attempts), (64, 256, 1));
+    let (window, open) = (Duration::from_secs(10), Duration::from_secs(5));
+    assert_eq!(loader.breaker, BreakerSettings { failure_percent: 50, window, open });
     assert_eq!(group.load_timeout, Duration::from_millis(1250));
     assert!(matches!(&loader.kind, LoaderKind::Grpc { target, .. } if target == "users:9000"));
 }
@@ -98,14 +100,9 @@ fn what_is_not_served_yet_is_refused_by_name() {
     all.mode = GroupMode::Replicated.into();
     all.on_quorum_loss = QuorumLoss::ServeStale.into();
     all.abandoned_loads = 99;
-    let mut tries = loader("users");
-    tries.max_attempts = 3;
-    tries.circuit_breaker = Some(cluster::CircuitBreaker::default());
     let sql = Loader { name: "db".into(), kind: Some(Kind::Sql(SqlLoader::default())), ..Default::default() };
-    let said = faults(vec![all], vec![tries, sql]);
-    for feature in
-        ["mode", "onQuorumLoss", "abandonedLoads", "more than one attempt", "circuitBreaker", "sql"]
-    {
+    let said = faults(vec![all], vec![loader("users"), sql]);
+    for feature in ["mode", "onQuorumLoss", "abandonedLoads", "sql"] {
         let named = said.iter().any(|s| s.contains(feature) && s.contains("is not served by this release"));
         assert!(named, "{feature} is missing in {said:#?}");
     }
@@ -119,4 +116,34 @@ fn a_target_is_a_host_and_a_port() {
     for bad in ["", "users", "users:0", ":9000", "http://users:9000", "us ers:1", "users:99999"] {
         assert!(check_target(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn tries_and_breaker_are_as_they_were_named() {
+    let mut tries = loader("users");
+    tries.max_attempts = 5;
+    let breaker = cluster::CircuitBreaker { failure_percent: 100, window_seconds: 0, open_seconds: 600 };
+    tries.circuit_breaker = Some(breaker);
+    let wire =
+        Configuration { groups: vec![group("users")], loaders: vec![tries.clone()], ..Default::default() };
+    let (_, made) = &check(&wire, 1 << 20).expect("it is sound").groups[0];
+    let (window, open) = (Duration::from_secs(10), Duration::from_secs(600));
+    assert_eq!(
+        (made.max_attempts, made.breaker),
+        (5, BreakerSettings { failure_percent: 100, window, open })
+    );
+
+    tries.max_attempts = 6;
+    tries.circuit_breaker =
+        Some(cluster::CircuitBreaker { failure_percent: 101, window_seconds: 601, open_seconds: 601 });
+    let said = faults(vec![group("users")], vec![tries]);
+    for expected in [
+        "loader \"users\": maxAttempts is 6; it is 1 to 5",
+        "loader \"users\": circuitBreaker.failurePercent is 101; it is 1 to 100",
+        "loader \"users\": circuitBreaker.windowSeconds is 601 s",
+        "loader \"users\": circuitBreaker.openSeconds is 601 s",
+    ] {
+        assert!(said.iter().any(|s| s.contains(expected)), "{expected} is missing in {said:#?}");
+    }
+    assert_eq!(said.len(), 4, "{said:#?}");
 }

@@ -33,6 +33,12 @@ const PING: Duration = Duration::from_secs(310);
 /// How long an address is passed over after a connection to it failed, while there are others.
 const REST: Duration = Duration::from_secs(2);
 
+/// What the loader may send on one call before it is read. Where an answer waits for room, so much of it lies here uncounted.
+const CALL_WINDOW_BYTES: u32 = 64 << 10;
+
+/// The largest window HTTP/2 has for a connection.
+const LARGEST_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
 /// Most addresses of one loader that are connected to.
 const MAX_ADDRESSES: usize = 64;
 
@@ -46,6 +52,7 @@ pub struct Addresses {
 struct Shared {
     target: String,
     origin: Uri,
+    calls: usize,
     next: AtomicUsize,
     known: Mutex<Known>,
     /// Held while looking up, so that one look-up serves all who wait.
@@ -70,13 +77,14 @@ struct Place {
 }
 
 impl Addresses {
-    /// The addresses of `target`, host and port; calls carry `authority` if it is given.
+    /// The addresses of `target`, host and port, for so many calls at a time; calls carry `authority` if it is given.
     #[must_use]
-    pub fn new(target: String, authority: Option<&str>) -> Self {
+    pub fn new(target: String, authority: Option<&str>, calls: usize) -> Self {
         let origin = format!("http://{}", authority.unwrap_or(&target)).parse().unwrap_or_default();
         let shared = Shared {
             target,
             origin,
+            calls,
             next: AtomicUsize::new(0),
             known: Mutex::default(),
             looking_up: tokio::sync::Mutex::default(),
@@ -166,6 +174,12 @@ impl Shared {
         Ok(())
     }
 
+    /// Enough for every call's own window: answers that wait for room must not keep those from coming that have it.
+    fn window(&self) -> u32 {
+        let calls = u32::try_from(self.calls).unwrap_or(u32::MAX).saturating_add(1);
+        CALL_WINDOW_BYTES.saturating_mul(calls).min(LARGEST_WINDOW_BYTES)
+    }
+
     /// An address with a connection that is made when it is first used.
     fn place(&self, address: SocketAddr) -> Place {
         let mut tcp = HttpConnector::new();
@@ -178,6 +192,8 @@ impl Shared {
             .origin(self.origin.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING)
+            .initial_stream_window_size(CALL_WINDOW_BYTES)
+            .initial_connection_window_size(self.window())
             .connect_with_connector_lazy(tcp);
         Place { address, channel, rests: None }
     }
@@ -188,7 +204,7 @@ mod tests {
     use super::*;
 
     fn known(addresses: &[&str]) -> Addresses {
-        let all = Addresses::new("unused:1".into(), None);
+        let all = Addresses::new("unused:1".into(), None, 1);
         let places = addresses.iter().map(|address| all.shared.place(address.parse().unwrap())).collect();
         let until = Some(Instant::now() + BELIEVED);
         *all.shared.known.lock() = Known { places, until, trouble: String::new() };
@@ -220,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_keeps_its_reason_until_it_is_looked_up_again() {
-        let all = Addresses::new("nothing.invalid:1".into(), None);
+        let all = Addresses::new("nothing.invalid:1".into(), None, 1);
         let first = all.pick().await.unwrap_err().to_string();
         assert_eq!(all.pick().await.unwrap_err().to_string(), first);
     }

@@ -14,13 +14,14 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
 
 use crate::causes::causes;
 use crate::configuration::MAX_VALUE_BYTES;
-use crate::loader::failure::{UNAVAILABLE, UNKNOWN, failed};
+use crate::loader::failure::{RESOURCE_EXHAUSTED, UNAVAILABLE, UNKNOWN, failed};
 use crate::loader::reach::Resolver;
+use crate::loader::room::GroupRoom;
 use crate::loader::template::UrlTemplate;
-use crate::memory::InFlightBytes;
 
 /// How long an unused connection is kept: less than any common server's own limit (the shortest is 2 s), so that a load never meets a connection being closed.
 const IDLE: Duration = Duration::from_secs(1);
@@ -34,6 +35,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of a refusal's text is passed on.
 const SNIPPET_BYTES: usize = 256;
 
+/// Says how many milliseconds an answer is waited for: the header in which a caller tells a node the same.
+const TIMEOUT_HEADER: &str = "groupcache-timeout-ms";
+
 /// Who asks.
 const AGENT: &str = concat!("groupcache-node/", env!("CARGO_PKG_VERSION"));
 
@@ -43,19 +47,14 @@ pub struct HttpLoader {
     name: String,
     template: UrlTemplate,
     max_value_bytes: usize,
-    in_flight: InFlightBytes,
+    room: GroupRoom,
     client: Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>,
 }
 
 impl HttpLoader {
     /// A loader that reads from `template`, for values of usually at most `max_value_bytes`.
     #[must_use]
-    pub fn new(
-        name: String,
-        template: UrlTemplate,
-        max_value_bytes: usize,
-        in_flight: InFlightBytes,
-    ) -> Self {
+    pub fn new(name: String, template: UrlTemplate, max_value_bytes: usize, room: GroupRoom) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -66,16 +65,16 @@ impl HttpLoader {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .build(https(tcp));
-        HttpLoader { name, template, max_value_bytes, in_flight, client }
+        HttpLoader { name, template, max_value_bytes, room, client }
     }
 
     async fn ask(&self, request: LoadRequest) -> Result<Loaded, LoadError> {
         let fail = |code, what: String| failed(&self.name, code, what);
         let url = self.template.of(&request.group, &request.key);
         let url = url.map_err(|error| fail(UNKNOWN, format!("the key does not fit into a URL: {error}")))?;
-        let answer = match self.send(&url).await {
+        let answer = match self.send(&url, request.deadline).await {
             // As every HTTP client does for a GET: the server may have closed an unused connection just as it was taken up again.
-            Err(error) if closed_unanswered(&error) => self.send(&url).await,
+            Err(error) if closed_unanswered(&error) => self.send(&url, request.deadline).await,
             answer => answer,
         };
         let answer = answer.map_err(|error| fail(UNAVAILABLE, causes(&error)))?;
@@ -99,11 +98,15 @@ impl HttpLoader {
         }
     }
 
-    async fn send(&self, url: &Uri) -> Result<Response<Incoming>, Error> {
+    async fn send(&self, url: &Uri, deadline: Instant) -> Result<Response<Incoming>, Error> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = url.clone();
         request.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        request
+            .headers_mut()
+            .insert(TIMEOUT_HEADER, HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX)));
         self.client.request(request).await
     }
 
@@ -116,7 +119,7 @@ impl HttpLoader {
             return Err(too_large());
         }
         let mut room = told.unwrap_or(self.max_value_bytes).min(most);
-        let mut reserved = Some(self.in_flight.reserve(room as u64).await);
+        let mut reserved = Some(self.room.reserve(room as u64).await);
         let mut value = BytesMut::with_capacity(told.unwrap_or_default());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| format!("the value broke off: {}", causes(&error)))?;
@@ -128,7 +131,7 @@ impl HttpLoader {
             if len > room {
                 // Given back before the larger part is asked for: two that each hold a part and wait for more would wait for each other.
                 drop(reserved.take());
-                reserved = Some(self.in_flight.reserve(most as u64).await);
+                reserved = Some(self.room.reserve(most as u64).await);
                 room = most;
             }
             value.extend_from_slice(&data);
@@ -192,10 +195,11 @@ fn age(seconds: &str) -> Duration {
 /// The gRPC code that says best what a status says.
 fn code(status: StatusCode) -> i32 {
     match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => UNAVAILABLE,
+        // Not "try again", which is what it does not want.
+        StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            UNAVAILABLE
+        }
         _ => UNKNOWN,
     }
 }

@@ -134,6 +134,20 @@ struct Loader {
     max_in_flight: u32,
     #[serde(default)]
     max_queued: u32,
+    #[serde(default)]
+    max_attempts: u32,
+    circuit_breaker: Option<CircuitBreaker>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CircuitBreaker {
+    #[serde(default)]
+    failure_percent: u32,
+    #[serde(default)]
+    window_seconds: u32,
+    #[serde(default)]
+    open_seconds: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -188,7 +202,12 @@ impl Loader {
             queue_timeout_ms: millis(self.queue_timeout.as_deref())?,
             max_in_flight: self.max_in_flight,
             max_queued: self.max_queued,
-            ..Default::default()
+            max_attempts: self.max_attempts,
+            circuit_breaker: self.circuit_breaker.map(|breaker| cluster::CircuitBreaker {
+                failure_percent: breaker.failure_percent,
+                window_seconds: breaker.window_seconds,
+                open_seconds: breaker.open_seconds,
+            }),
         })
     }
 }

@@ -14,7 +14,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::loader::Loaders;
-use crate::memory::InFlightBytes;
+use crate::loader::breaker::Circuit;
+use crate::loader::room::Room;
 use crate::metrics::table::{Kind, METRICS};
 use crate::transport::outgoing::Outgoing;
 
@@ -33,8 +34,8 @@ pub struct Exporter {
     pub groups: Arc<Groups>,
     /// The loaders.
     pub loaders: Arc<Loaders>,
-    /// The budget of bytes in flight.
-    pub in_flight: InFlightBytes,
+    /// The room for what loaders answer.
+    pub room: Room,
     /// The budget of bytes that are being answered.
     pub outgoing: Outgoing,
     /// Whether the node is ready, and whether it drains.
@@ -144,7 +145,18 @@ impl Exporter {
                 let labelled = |(group, loads): (Arc<str>, u64)| (vec![("group", group.to_string())], loads);
                 Some(self.loaders.in_flight().into_iter().map(labelled).collect())
             }
-            "groupcache_in_flight_bytes" => one(self.in_flight.taken()),
+            "groupcache_load_breaker" => {
+                let number = |(group, circuit): (Arc<str>, Circuit)| {
+                    let number = match circuit {
+                        Circuit::Closed => 0,
+                        Circuit::HalfOpen => 1,
+                        Circuit::Open => 2,
+                    };
+                    (vec![("group", group.to_string())], number)
+                };
+                Some(self.loaders.circuits().into_iter().map(number).collect())
+            }
+            "groupcache_in_flight_bytes" => one(self.room.taken()),
             "groupcache_outgoing_bytes" => one(self.outgoing.taken()),
             "groupcache_view_epoch" => one(version.epoch),
             "groupcache_view_sequence" => one(version.sequence),

@@ -110,6 +110,13 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("groupcache_refreshes_total", GROUP, "Refreshes started in the background"),
     counter("groupcache_refresh_failures_total", GROUP, "Refreshes that failed: the entry stayed as it was"),
+    counter("groupcache_load_retries_total", GROUP, "Further tries of loads after one that failed"),
+    counter(
+        "groupcache_loads_refused_total",
+        GROUP,
+        "Loads that were not sent because the loader's circuit breaker was open",
+    ),
+    gauge("groupcache_load_breaker", GROUP, "The loader's circuit breaker: 0 closed, 1 half-open, 2 open"),
     gauge("groupcache_loads_in_flight", GROUP, "Loads in flight now"),
     histogram("groupcache_load_duration_seconds", &["group", "outcome"], "Time a load took at the loader"),
     histogram("groupcache_load_queue_wait_seconds", GROUP, "Time a load waited for a place"),

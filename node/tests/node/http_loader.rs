@@ -115,7 +115,13 @@ async fn each_answer_means_what_it_says() {
     }
     // no-store is answered and not kept; the other is kept.
     assert_eq!(web.heads.lock().len() - before, 3);
-    assert!(web.heads.lock().iter().all(|head| head.to_lowercase().contains("cache-control: no-cache")));
+    for head in web.heads.lock().iter().map(|head| head.to_lowercase()) {
+        assert!(head.contains("cache-control: no-cache"), "{head}");
+        // What is left of ten seconds, less a margin.
+        let told = head.split("groupcache-timeout-ms: ").nth(1).and_then(|rest| rest.lines().next());
+        let told: u64 = told.and_then(|millis| millis.parse().ok()).expect("the time that is left");
+        assert!(told > 5_000 && told < 10_000, "{told}");
+    }
 }
 
 /// Turned red by: asking for more room while holding some. It waits for itself then, and every other load waits behind it.

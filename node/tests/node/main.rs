@@ -8,6 +8,7 @@ mod drain;
 mod hostile;
 mod http_door;
 mod http_loader;
+mod loaders;
 mod many;
 mod membership;
 mod stale;

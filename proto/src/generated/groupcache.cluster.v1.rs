@@ -161,9 +161,10 @@ pub struct Loader {
     /// Milliseconds a load waits for a place; 0: 250.
     #[prost(uint64, tag = "8")]
     pub queue_timeout_ms: u64,
-    /// Tries of one load, the first included; 0: 1.
+    /// Tries of one load, the first included, at most 5; 0: 1.
     #[prost(uint32, tag = "9")]
     pub max_attempts: u32,
+    /// Absent: one with every default.
     #[prost(message, optional, tag = "10")]
     pub circuit_breaker: ::core::option::Option<CircuitBreaker>,
     #[prost(oneof = "loader::Kind", tags = "2, 3, 4")]
@@ -221,13 +222,13 @@ pub struct SqlQuery {
 /// CircuitBreaker stops calling a loader that fails.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CircuitBreaker {
-    /// Percent of loads in the window that must fail.
+    /// Percent of loads in the window that must fail; 0: 50.
     #[prost(uint32, tag = "1")]
     pub failure_percent: u32,
-    /// Seconds that are looked at.
+    /// Seconds that are looked at; 0: 10.
     #[prost(uint32, tag = "2")]
     pub window_seconds: u32,
-    /// Seconds before one load is tried again.
+    /// Seconds before one load is tried again; 0: 5.
     #[prost(uint32, tag = "3")]
     pub open_seconds: u32,
 }

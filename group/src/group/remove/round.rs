@@ -97,6 +97,10 @@ impl Removal {
                 break;
             }
         }
+        if acks.iter().next().is_some() {
+            // Those who are not waited for are told all the same (R4), until the round's end.
+            tokio::spawn(async move { while acks.next().await.is_some() {} });
+        }
         self.learn();
         round.awaited = self.members.keys().filter(|node| !excused.contains(*node)).cloned().collect();
         for node in round.missing() {
