@@ -4,18 +4,20 @@
 //! Nothing here knows generations: callers keep and drop entries inside the fence.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
 use crate::cache::moka::MokaStore;
 use crate::cache::quick::QuickStore;
-use crate::cache::store::{Account, Charge, Held, Store};
+use crate::cache::store::{Account, Charge, Store};
 use crate::value::{Entry, Key};
 
 mod moka;
 mod quick;
 mod store;
+
+pub(crate) use store::Held;
 
 /// Which store holds a group's entries. Both keep within the group's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,10 @@ const OWN_SHARE: u64 = 16;
 const OVERSHOOT_SHARE: u64 = 8;
 const OVERSHOOT_BYTES: u64 = 1 << 20;
 
+/// One part in so many of a cache stays free of what is taken over from other nodes: its last parts are for what is asked for here, and a store that
+/// is cut into shards begins to evict before it is full.
+const SPARE_SHARE: u64 = 8;
+
 /// How often a store is tidied to make room before an entry is refused.
 const TIDY_ROUNDS: usize = 4;
 
@@ -61,25 +67,50 @@ impl Half {
         Half { store, capacity, account: Arc::default() }
     }
 
-    /// The key's entry, if it has not expired.
+    /// The key's entry, if it has not expired. `second`: when it is used, if that is noted.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<Entry> {
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        second: Option<u32>,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Entry> {
         let held = self.store.get(key)?;
+        if let Some(second) = second {
+            held.note_use(second);
+        }
         // The clock is read only for what can expire.
         let usable = held.entry.expires.is_none_or(|at| now() < at);
         usable.then(|| held.entry.clone())
     }
 
+    /// The key's entry, if it has not expired; that it was looked at is not noted.
+    pub(crate) fn peek(&self, key: &[u8], now: Instant) -> Option<Entry> {
+        let held = self.store.peek(key)?;
+        (!held.entry.is_expired(now)).then(|| held.entry.clone())
+    }
+
+    /// Shows every entry; see [`Store::each`].
+    pub(crate) fn each(&self, see: &mut dyn FnMut(&Key, &Held)) {
+        self.store.each(see);
+    }
+
+    /// True if there is no room for what only may become useful.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.bytes() >= self.capacity - self.capacity / SPARE_SHARE
+    }
+
     /// An entry ready to be kept here: its key and value in buffers of their own, so that no network buffer is pinned by a few bytes of it.
     /// `None` if there is no room for it. To be called outside the fence: it copies, and may tidy up.
-    pub(crate) fn prepare(&self, key: &Key, entry: &Entry) -> Option<(Key, Arc<Held>)> {
+    pub(crate) fn prepare(&self, key: &Key, entry: &Entry, second: u32) -> Option<(Key, Arc<Held>)> {
         let bytes = key.as_bytes().len() as u64 + entry.value_bytes() as u64 + self.store.overhead();
         if bytes > self.store.largest().min(self.capacity / LARGEST_SHARE) {
             return None;
         }
         // Charged before anything is copied, so that many at the same moment see each other.
         let charge = Charge::new(bytes, &self.account);
-        self.make_room().then(|| (key.compact(), Arc::new(Held { entry: entry.compact(), charge })))
+        let used = AtomicU32::new(second);
+        self.make_room().then(|| (key.compact(), Arc::new(Held { entry: entry.compact(), charge, used })))
     }
 
     /// Tidies up until the bytes charged are within bounds; false if that cannot be had now.

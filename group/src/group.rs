@@ -16,8 +16,11 @@ use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
 use crate::generation::{Generation, Generations};
 use crate::grants::Grants;
+use crate::group::former::Formers;
 use crate::group::load::lost;
+use crate::group::peek::Resting;
 use crate::group::state::State;
+use crate::group::take_over::TakingOver;
 use crate::hot::Requests;
 use crate::loader::{LoadError, Loader};
 use crate::peer::{NoPeers, Peers};
@@ -27,14 +30,18 @@ use crate::view::{Place, View};
 
 mod fetch;
 mod fetch_many;
+mod former;
+mod held;
 mod load;
 mod load_many;
 mod many;
+mod peek;
 mod purge;
 mod remove;
 mod set;
 mod settings;
 mod state;
+mod take_over;
 
 pub use remove::{NodeFailure, RemoveError};
 pub use set::SetError;
@@ -118,6 +125,10 @@ pub struct Group {
     loads: Arc<Flights<Flown>>,
     fetches: Arc<Flights<Flown>>,
     removes: Arc<Semaphore>,
+    /// See [`Group::keys_for`].
+    lists: Arc<Semaphore>,
+    resting: Resting,
+    taking_over: TakingOver,
     counters: Counters,
     /// Evictions from caches that are no more.
     former_evictions: AtomicU64,
@@ -152,6 +163,7 @@ impl Group {
                 view: None,
                 cache,
                 grants: grants.clone(),
+                formers: Formers::default(),
             }),
             change: Mutex::new(()),
             adopted: watch::Sender::new(Version::PROVISIONAL),
@@ -159,6 +171,9 @@ impl Group {
             loads: Arc::new(Flights::new(MOST_FLIGHTS)),
             fetches: Arc::new(Flights::new(MOST_FLIGHTS)),
             removes: Arc::new(Semaphore::new(remove::MOST_REMOVES)),
+            lists: Arc::new(Semaphore::new(held::LISTS_AT_ONCE)),
+            resting: Resting::default(),
+            taking_over: TakingOver::default(),
             counters: Counters::new(),
             former_evictions: AtomicU64::new(0),
             peers,
@@ -267,26 +282,39 @@ impl Group {
 
     /// Keeps an entry if the key was not purged since `generation`, and if this node still may (K1, K3).
     fn keep(&self, part: Part, key: &Key, hash: u64, entry: &Entry, generation: Generation) -> bool {
+        self.keep_if(part, key, hash, entry, generation, |_| true)
+    }
+
+    /// The same, if it is `wanted` in place of what is there.
+    fn keep_if(
+        &self,
+        part: Part,
+        key: &Key,
+        hash: u64,
+        entry: &Entry,
+        generation: Generation,
+        wanted: impl FnOnce(Option<Entry>) -> bool,
+    ) -> bool {
         let state = self.state.load_full();
         let Some(half) = half(&state.cache, part) else { return false };
-        let Some((key, held)) = half.prepare(key, entry) else {
+        let Some((key, held)) = half.prepare(key, entry, self.grants.second(entry.loaded)) else {
             self.counters.add(Count::NoRoom);
             return false;
         };
         let insert = || {
             // Inside the fence, so that a view or a budget that comes into force now is seen, or sees the entry.
-            let present = self.state.load();
-            let stands =
-                present.serves(self.grants.clock().now()) && Arc::ptr_eq(&present.cache, &state.cache);
-            if stands {
+            let (present, now) = (self.state.load(), self.grants.clock().now());
+            let stands = present.serves(now) && Arc::ptr_eq(&present.cache, &state.cache);
+            let wanted = stands && wanted(half.peek(key.as_bytes(), now));
+            if wanted {
                 half.insert(key, held);
             }
-            stands
+            (stands, wanted)
         };
-        let kept = self.generations.if_stands(hash, generation, insert).unwrap_or(false);
+        let (stands, kept) = self.generations.if_stands(hash, generation, insert).unwrap_or_default();
         if kept {
             half.settle();
-        } else {
+        } else if !stands {
             self.counters.add(Count::Fenced);
         }
         kept

@@ -25,7 +25,7 @@ fn both(capacity: u64) -> [Half; 2] {
 }
 
 fn keep(half: &Half, key: &Key, entry: &Entry) -> bool {
-    let Some((key, held)) = half.prepare(key, entry) else { return false };
+    let Some((key, held)) = half.prepare(key, entry, 0) else { return false };
     half.insert(key, held);
     half.settle();
     true
@@ -36,7 +36,7 @@ fn freed(half: &Half, done: impl Fn() -> bool) {
     for _ in 0..10_000 {
         half.store.tidy();
         // Reading is what moves the store's own reclaiming on.
-        let _ = half.get(b"nobody", Instant::now);
+        let _ = half.get(b"nobody", None, Instant::now);
         if done() {
             return;
         }
@@ -65,7 +65,7 @@ fn every_byte_that_comes_in_is_counted_and_counted_out() {
 #[test]
 fn what_is_prepared_and_not_inserted_costs_nothing_afterwards() {
     for half in both(MIB) {
-        drop(half.prepare(&key("a"), &entry(100)));
+        drop(half.prepare(&key("a"), &entry(100), 0));
         assert_eq!((half.bytes(), half.entries(), half.evictions()), (0, 0, 0));
     }
 }
@@ -85,7 +85,9 @@ fn a_kept_value_pins_no_larger_buffer() {
         let value = message.slice(10..20);
         let entry = Entry { outcome: Outcome::Value(value.clone()), ..entry(0) };
         keep(&half, &key("a"), &entry);
-        let Outcome::Value(kept) = half.get(b"a", Instant::now).unwrap().outcome else { panic!("a value") };
+        let Outcome::Value(kept) = half.get(b"a", None, Instant::now).unwrap().outcome else {
+            panic!("a value")
+        };
         assert_eq!(kept, value);
         assert_ne!(kept.as_ptr(), value.as_ptr());
     }
@@ -100,7 +102,7 @@ fn what_leaves_to_make_room_is_an_eviction() {
         assert!(half.bytes() > MIB * 7 / 8, "and no more leave than must: {} bytes stay", half.bytes());
         assert!(keep(&half, &key("new"), &entry(1_000)));
         half.store.tidy();
-        assert!(half.get(b"new", Instant::now).is_some(), "the newest is not refused");
+        assert!(half.get(b"new", None, Instant::now).is_some(), "the newest is not refused");
     }
 }
 
@@ -142,7 +144,7 @@ fn keys_that_come_and_go_do_not_stall_eviction() {
         }
         freed(&half, || half.bytes() <= 4 * MIB);
         assert!(half.evictions() > 10_000, "{} evictions", half.evictions());
-        assert!(keep(&half, &key("new"), &entry(500)) && half.get(b"new", Instant::now).is_some());
+        assert!(keep(&half, &key("new"), &entry(500)) && half.get(b"new", None, Instant::now).is_some());
     }
 }
 
@@ -152,4 +154,21 @@ fn a_share_for_hot_copies_comes_out_of_the_whole() {
     assert_eq!(cache.main.capacity, 90 * MIB);
     assert_eq!(cache.hot.map(|hot| hot.capacity), Some(10 * MIB));
     assert!(Cache::new(MIB, 0, StoreKind::Quick).hot.is_none());
+}
+
+#[test]
+fn every_entry_is_shown_with_the_second_of_its_last_use() {
+    for half in both(MIB) {
+        for name in ["a", "b", "c"] {
+            let (key, held) = half.prepare(&key(name), &entry(10), 3).unwrap();
+            half.insert(key, held);
+        }
+        half.get(b"b", Some(7), Instant::now).unwrap();
+        half.peek(b"c", Instant::now()).unwrap();
+        half.store.tidy();
+        let mut seen = Vec::new();
+        half.each(&mut |key, held| seen.push((key.clone(), held.used())));
+        seen.sort();
+        assert_eq!(seen, [(key("a"), 3), (key("b"), 7), (key("c"), 3)]);
+    }
 }

@@ -53,6 +53,9 @@ impl Group {
         if let Some((entry, source)) = self.state.load().look(key.as_bytes(), Origin::Peer) {
             return Ok(Answer { entry, source, keep: true });
         }
+        if let Some(answer) = self.peek_at_former_owners(&key, hash, &pilot).await {
+            return Ok(answer);
+        }
         // Not the whole state: a load may take long, and would hold a cache that is no longer in force.
         let (loader, timeout) = {
             let state = self.state.load();

@@ -54,7 +54,7 @@ impl Group {
         let hash = self.hasher.hash_one(key);
         let now = self.grants.clock().now();
         let state = self.state.load_full();
-        let Some((kept_key, held)) = state.cache.main.prepare(key, entry) else {
+        let Some((kept_key, held)) = state.cache.main.prepare(key, entry, self.grants.second(now)) else {
             self.counters.add(Count::NoRoom);
             return true;
         };

@@ -11,7 +11,8 @@ use crate::generation::Start;
 use crate::loader::{FnLoader, Loaded};
 use crate::peer::{
     BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchRequest, Fetched, FetchedMany,
-    PeekRequest, Peeked, PeerError, PurgeAck, PurgeRequest, Purged, StoreAck, StoreRequest,
+    KeysHeld, KeysRequest, PeekManyRequest, PeekRequest, Peeked, PeekedMany, PeerError, PurgeAck,
+    PurgeRequest, Purged, StoreAck, StoreRequest,
 };
 
 #[derive(Clone, Debug)]
@@ -193,6 +194,14 @@ impl Peers for Silent {
     }
 
     fn fetch_many(&self, _: &Member, _: FetchManyRequest) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn keys_of(&self, _: &Member, _: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn peek_many(&self, _: &Member, _: PeekManyRequest) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
         Box::pin(std::future::pending())
     }
 }

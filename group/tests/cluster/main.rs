@@ -4,6 +4,7 @@
 mod batches;
 mod gets;
 mod hits;
+mod links;
 mod many;
 mod membership;
 mod network;

@@ -33,6 +33,7 @@ type NoStream<T> = futures::stream::Empty<Result<T, Status>>;
 #[tonic::async_trait]
 impl ClusterService for Node {
     type FetchStream = NoStream<cluster::FetchResponse>;
+    type KeysOfStream = NoStream<cluster::KeysOfResponse>;
     type ExchangeStream = NoStream<cluster::ExchangeResponse>;
 
     async fn apply(
@@ -116,10 +117,16 @@ impl ClusterService for Node {
     ) -> Result<Response<cluster::DescribeResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn hand_off(
+    async fn keys_of(
         &self,
-        _: Request<Streaming<cluster::HandOffRequest>>,
-    ) -> Result<Response<cluster::HandOffResponse>, Status> {
+        _: Request<cluster::KeysOfRequest>,
+    ) -> Result<Response<Self::KeysOfStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn peek_many(
+        &self,
+        _: Request<cluster::PeekManyRequest>,
+    ) -> Result<Response<cluster::PeekManyResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn exchange(
