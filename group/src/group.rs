@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
-use crate::generation::{Generation, Generations};
+use crate::generation::Generations;
 use crate::grants::Grants;
 use crate::group::former::Formers;
 use crate::group::load::lost;
@@ -32,6 +32,7 @@ mod fetch;
 mod fetch_many;
 mod former;
 mod held;
+mod keep;
 mod load;
 mod load_many;
 mod many;
@@ -280,46 +281,6 @@ impl Group {
         }
     }
 
-    /// Keeps an entry if the key was not purged since `generation`, and if this node still may (K1, K3).
-    fn keep(&self, part: Part, key: &Key, hash: u64, entry: &Entry, generation: Generation) -> bool {
-        self.keep_if(part, key, hash, entry, generation, |_| true)
-    }
-
-    /// The same, if it is `wanted` in place of what is there.
-    fn keep_if(
-        &self,
-        part: Part,
-        key: &Key,
-        hash: u64,
-        entry: &Entry,
-        generation: Generation,
-        wanted: impl FnOnce(Option<Entry>) -> bool,
-    ) -> bool {
-        let state = self.state.load_full();
-        let Some(half) = half(&state.cache, part) else { return false };
-        let Some((key, held)) = half.prepare(key, entry, self.grants.second(entry.loaded)) else {
-            self.counters.add(Count::NoRoom);
-            return false;
-        };
-        let insert = || {
-            // Inside the fence, so that a view or a budget that comes into force now is seen, or sees the entry.
-            let (present, now) = (self.state.load(), self.grants.clock().now());
-            let stands = present.serves(now) && Arc::ptr_eq(&present.cache, &state.cache);
-            let wanted = stands && wanted(half.peek(key.as_bytes(), now));
-            if wanted {
-                half.insert(key, held);
-            }
-            (stands, wanted)
-        };
-        let (stands, kept) = self.generations.if_stands(hash, generation, insert).unwrap_or_default();
-        if kept {
-            half.settle();
-        } else if !stands {
-            self.counters.add(Count::Fenced);
-        }
-        kept
-    }
-
     /// What this group is.
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
@@ -365,13 +326,6 @@ impl Group {
         self.counters.add(Count::LoadsShed);
         let message = format!("group {}: {MOST_FLIGHTS} {what} are in flight at this node", self.name);
         GetError::Load(LoadError::Overloaded { message: message.into(), retry_after: RETRY_AFTER })
-    }
-}
-
-fn half(cache: &Cache, part: Part) -> Option<&Half> {
-    match part {
-        Part::Main => Some(&cache.main),
-        Part::Hot => cache.hot.as_ref(),
     }
 }
 

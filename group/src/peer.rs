@@ -1,4 +1,4 @@
-//! The seam to the other nodes: fetch from an owner, purge and store, beat grantors and have them bar, look at what another holds and list it.
+//! The seam to the other nodes: fetch, purge, store, beat and bar, and look at what another holds.
 
 use std::sync::Arc;
 use std::time::Duration;

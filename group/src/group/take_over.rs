@@ -1,4 +1,4 @@
-//! Taking over: after a change of the ring this node pulls what it has come to own from those who hold it, what was used last first.
+//! Taking over: after a change of the ring this node pulls what it has come to own, what was used last first.
 //!
 //! It pulls, because a value that is pushed carries no fence: a purge may have overtaken it on its way. What is pulled is kept under the generation
 //! that stood before it was asked for, like a fetch (K1), and not inside a window (K2).

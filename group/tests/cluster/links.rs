@@ -1,10 +1,13 @@
-//! One node's way to the others, over links that a test may cut or hold.
+//! Processes, and one node's way to the others over links that a test may cut or hold.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use groupcache_group::group::{Answer, GetError, Origin};
+use groupcache_group::clock::Clock;
+use groupcache_group::grants::{DEFAULT_BOUND, Grants, beats};
+use groupcache_group::group::{Answer, GetError, Origin, Settings};
 use groupcache_group::groups::Groups;
 use groupcache_group::peer::{
     BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchOutcome, FetchRequest, Fetched,
@@ -14,12 +17,12 @@ use groupcache_group::peer::{
 use groupcache_group::view::View;
 use groupcache_ring::Member;
 
-use crate::network::{Leg, Network};
+use crate::network::{Cluster, Leg, Network, view};
 
 /// One node's way to the others.
-pub(crate) struct Links {
-    pub(crate) network: Arc<Network>,
-    pub(crate) me: String,
+struct Links {
+    network: Arc<Network>,
+    me: String,
 }
 
 impl Links {
@@ -162,5 +165,27 @@ fn outcome(result: Result<Answer, GetError>) -> Result<FetchOutcome, PeerError> 
         Err(GetError::Load(error)) => Ok(FetchOutcome::LoadError(error)),
         Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
         Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
+    }
+}
+
+impl Cluster {
+    /// A process begins.
+    pub(crate) fn begin(&mut self, at: usize, settings: &Settings, bound: Duration) -> Arc<Groups> {
+        let me = format!("n{at}");
+        let links = Links { network: self.network.clone(), me: me.clone() };
+        let groups = Arc::new(Groups::new(Arc::new(links), Grants::new(Clock::of_the_runtime())));
+        groups.grants().set_bound(bound);
+        self.beats.insert(at, tokio::spawn(beats::keep_up(groups.clone())).abort_handle());
+        groups.configure(vec![(settings.clone(), self.source.clone())]);
+        self.network.nodes.lock().insert(me, groups.clone());
+        groups
+    }
+
+    /// The process of a node ends, and another one of that name begins that knows nothing but the present membership.
+    pub(crate) fn replace(&mut self, at: usize, sequence: u64, settings: &Settings) {
+        self.beats.remove(at).abort();
+        let groups = self.begin(at, settings, DEFAULT_BOUND);
+        groups.adopt(view(&format!("n{at}"), sequence, &self.members));
+        self.nodes[at] = groups;
     }
 }

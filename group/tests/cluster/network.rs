@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use groupcache_group::clock::Clock;
-use groupcache_group::grants::{DEFAULT_BOUND, Grants, beats};
+use groupcache_group::grants::DEFAULT_BOUND;
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
 use groupcache_group::peer::PeerError;
@@ -18,7 +17,6 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::links::Links;
 use crate::shake::{below, shake};
 use crate::source::Source;
 
@@ -58,7 +56,7 @@ const LEGS: [Leg; 9] = [
 type Link = watch::Sender<(usize, Hold)>;
 
 pub(crate) struct Network {
-    nodes: Mutex<HashMap<String, Arc<Groups>>>,
+    pub(crate) nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
     links: Mutex<HashMap<(Leg, String), Link>>,
     /// Nodes that reach nobody.
@@ -185,7 +183,7 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Arc<Groups>>,
     pub(crate) members: Vec<Member>,
     /// What keeps each node's grants up.
-    beats: Vec<AbortHandle>,
+    pub(crate) beats: Vec<AbortHandle>,
 }
 
 pub(crate) fn settings() -> Settings {
@@ -248,26 +246,6 @@ impl Cluster {
             cluster.nodes.push(groups);
         }
         cluster
-    }
-
-    /// A process begins.
-    fn begin(&mut self, at: usize, settings: &Settings, bound: Duration) -> Arc<Groups> {
-        let me = format!("n{at}");
-        let links = Links { network: self.network.clone(), me: me.clone() };
-        let groups = Arc::new(Groups::new(Arc::new(links), Grants::new(Clock::of_the_runtime())));
-        groups.grants().set_bound(bound);
-        self.beats.insert(at, tokio::spawn(beats::keep_up(groups.clone())).abort_handle());
-        groups.configure(vec![(settings.clone(), self.source.clone())]);
-        self.network.nodes.lock().insert(me, groups.clone());
-        groups
-    }
-
-    /// The process of a node ends, and another one of that name begins that knows nothing but the present membership.
-    pub(crate) fn replace(&mut self, at: usize, sequence: u64, settings: &Settings) {
-        self.beats.remove(at).abort();
-        let groups = self.begin(at, settings, DEFAULT_BOUND);
-        groups.adopt(view(&format!("n{at}"), sequence, &self.members));
-        self.nodes[at] = groups;
     }
 
     /// Waits until every node that may serve copies does.

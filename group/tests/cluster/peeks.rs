@@ -1,4 +1,4 @@
-//! Peeks: a node that has come to own a key asks its former owner before the loader, and never brings an old value back by that.
+//! Peeks: the former owner of a key is asked before the loader, and no old value comes back by that.
 
 use std::time::Duration;
 
