@@ -4,7 +4,7 @@
 //! Nothing here knows generations: callers keep and drop entries inside the fence.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
@@ -44,6 +44,10 @@ const OWN_SHARE: u64 = 16;
 const OVERSHOOT_SHARE: u64 = 8;
 const OVERSHOOT_BYTES: u64 = 1 << 20;
 
+/// One part in so many of a cache stays free of what is taken over from other nodes: its last parts are for what is asked for here, and a store that
+/// is cut into shards begins to evict before it is full.
+const SPARE_SHARE: u64 = 8;
+
 /// How often a store is tidied to make room before an entry is refused.
 const TIDY_ROUNDS: usize = 4;
 
@@ -64,16 +68,33 @@ impl Half {
         Half { store, capacity, account: Arc::default() }
     }
 
-    /// The key's entry, if it has not expired and no refresh of it is due.
+    /// The key's entry, if it has not expired and no refresh of it is due. `second`: when it is used.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], now: Instant) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &[u8], second: u32, now: Instant) -> Option<Entry> {
         let held = self.store.get(key)?;
+        held.note_use(second);
         held.life.is_quiet(&held.entry, now).then(|| held.entry.clone())
     }
 
     /// What is held of the key, fresh or stale, unless it is of no use to anybody.
     pub(crate) fn find(&self, key: &[u8], now: Instant) -> Option<Arc<Held>> {
         self.store.peek(key).filter(|held| !held.life.is_dead(now))
+    }
+
+    /// The key's entry, if it has not expired; that it was looked at is not noted.
+    pub(crate) fn peek(&self, key: &[u8], now: Instant) -> Option<Entry> {
+        let held = self.store.peek(key)?;
+        (!held.entry.is_expired(now)).then(|| held.entry.clone())
+    }
+
+    /// Shows every entry; see [`Store::each`].
+    pub(crate) fn each(&self, see: &mut dyn FnMut(&Key, &Held)) {
+        self.store.each(see);
+    }
+
+    /// True if there is no room for what only may become useful.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.bytes() >= self.capacity - self.capacity / SPARE_SHARE
     }
 
     /// An entry ready to be kept here: its key and value in buffers of their own, so that no network buffer is pinned by a few bytes of it.
@@ -83,6 +104,7 @@ impl Half {
         key: &Key,
         entry: &Entry,
         lease: Lease,
+        second: u32,
         now: Instant,
     ) -> Option<(Key, Arc<Held>)> {
         let bytes = key.as_bytes().len() as u64 + entry.value_bytes() as u64 + self.store.overhead();
@@ -92,7 +114,9 @@ impl Half {
         // Charged before anything is copied, so that many at the same moment see each other.
         let charge = Charge::new(bytes, &self.account);
         let life = Life::new(entry, lease, now);
-        self.make_room().then(|| (key.compact(), Arc::new(Held { entry: entry.compact(), charge, life })))
+        let used = AtomicU32::new(second);
+        let held = || Arc::new(Held { entry: entry.compact(), charge, life, used });
+        self.make_room().then(|| (key.compact(), held()))
     }
 
     /// Tidies up until the bytes charged are within bounds; false if that cannot be had now.

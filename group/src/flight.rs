@@ -218,6 +218,11 @@ pub(crate) struct Pilot<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Pilot<T> {
+    /// True if every Get of the key's generation may join it, whatever it has sent.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.flight.unsent_only
+    }
+
     /// Waits until the flight before it has landed, if there is one.
     pub(crate) fn after_the_one_before(&self) -> impl Future<Output = ()> + Send + use<T> {
         let before = self.before.clone();

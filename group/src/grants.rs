@@ -180,6 +180,12 @@ impl Grants {
         self.grantor.lock().barred(self.clock.now())
     }
 
+    /// The whole seconds of this process's life at that moment; 0 for one before it.
+    #[inline]
+    pub(crate) fn second(&self, at: Instant) -> u32 {
+        u32::try_from(at.saturating_duration_since(self.born).as_secs()).unwrap_or(u32::MAX)
+    }
+
     fn publish(&self, asker: &mut Asker) {
         let until = asker.cover().map_or(0, |until| self.nanos(until));
         self.until.store(until, Ordering::Release);

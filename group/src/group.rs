@@ -14,10 +14,13 @@ use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
 use crate::flight::{self, Boarded, Flights, Lost};
-use crate::generation::{Bounds, Generation, Generations};
+use crate::generation::{Bounds, Generations};
 use crate::grants::Grants;
+use crate::group::former::Formers;
 use crate::group::load::lost;
+use crate::group::peek::Resting;
 use crate::group::state::State;
+use crate::group::take_over::TakingOver;
 use crate::hot::Requests;
 use crate::loader::{LoadError, Loader};
 use crate::peer::{NoPeers, Peers};
@@ -27,9 +30,13 @@ use crate::view::{Place, View};
 
 mod fetch;
 mod fetch_many;
+mod former;
+mod held;
+mod keep;
 mod load;
 mod load_many;
 mod many;
+mod peek;
 mod purge;
 mod refresh;
 mod remove;
@@ -37,6 +44,7 @@ mod set;
 mod settings;
 mod stale;
 mod state;
+mod take_over;
 
 pub use remove::{NodeFailure, RemoveError};
 pub use set::SetError;
@@ -123,6 +131,10 @@ pub struct Group {
     fetches: Arc<Flights<Flown>>,
     removes: Arc<Semaphore>,
     refreshes: Arc<Semaphore>,
+    /// See [`Group::keys_for`].
+    lists: Arc<Semaphore>,
+    resting: Resting,
+    taking_over: TakingOver,
     counters: Counters,
     /// Evictions from caches that are no more.
     former_evictions: AtomicU64,
@@ -158,6 +170,7 @@ impl Group {
                 view: None,
                 cache,
                 grants: grants.clone(),
+                formers: Formers::default(),
             }),
             change: Mutex::new(()),
             adopted: watch::Sender::new(Version::PROVISIONAL),
@@ -166,6 +179,9 @@ impl Group {
             fetches: Arc::new(Flights::new(MOST_FLIGHTS)),
             removes: Arc::new(Semaphore::new(remove::MOST_REMOVES)),
             refreshes: Arc::new(Semaphore::new(refresh::MOST_REFRESHES)),
+            lists: Arc::new(Semaphore::new(held::LISTS_AT_ONCE)),
+            resting: Resting::default(),
+            taking_over: TakingOver::default(),
             counters: Counters::new(),
             former_evictions: AtomicU64::new(0),
             peers,
@@ -290,40 +306,6 @@ impl Group {
         }
     }
 
-    /// Keeps an entry if the key was not purged since `generation`, if nothing newer is known of, and if this node still may (K1, K3).
-    fn keep(
-        &self,
-        part: Part,
-        key: &Key,
-        hash: u64,
-        entry: &Entry,
-        generation: Generation,
-        now: Instant,
-    ) -> bool {
-        let state = self.state.load_full();
-        let Some(half) = half(&state.cache, part) else { return false };
-        let lease = state.lease(part, key);
-        let Some((key, held)) = half.prepare(key, entry, lease, now) else {
-            self.counters.add(Count::NoRoom);
-            return false;
-        };
-        let insert = || {
-            // Inside the fence, so that a view or a budget that comes into force now is seen, or sees the entry.
-            let present = self.state.load();
-            let stands =
-                present.serves(self.grants.clock().now()) && Arc::ptr_eq(&present.cache, &state.cache);
-            stands && half.insert(key, held, now)
-        };
-        let kept =
-            self.generations.if_stands(hash, generation, entry.source_version, insert).unwrap_or(false);
-        if kept {
-            half.settle();
-        } else {
-            self.counters.add(Count::Fenced);
-        }
-        kept
-    }
-
     /// What this group is.
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
@@ -369,13 +351,6 @@ impl Group {
         self.counters.add(Count::LoadsShed);
         let message = format!("group {}: {MOST_FLIGHTS} {what} are in flight at this node", self.name);
         GetError::Load(LoadError::Overloaded { message: message.into(), retry_after: RETRY_AFTER })
-    }
-}
-
-fn half(cache: &Cache, part: Part) -> Option<&Half> {
-    match part {
-        Part::Main => Some(&cache.main),
-        Part::Hot => cache.hot.as_ref(),
     }
 }
 

@@ -14,7 +14,11 @@ use tokio::time::Instant;
 use crate::grants::Grants;
 use crate::group::{Answer, Group, Origin, Settings};
 use crate::loader::Loader;
-use crate::peer::{BarAck, BarRequest, BeatReply, Beaten, Peers, PurgeAck, PurgeRequest};
+use crate::peer::{
+    BarAck, BarRequest, BeatReply, Beaten, KeysHeld, KeysRequest, PeekManyRequest, PeekedMany, Peers,
+    PurgeAck, PurgeRequest,
+};
+use crate::value::Entry;
 use crate::view::View;
 
 /// The groups of one node.
@@ -177,6 +181,33 @@ impl Groups {
             group.map_or(0, |group| group.purge(&request.what, request.window, request.source_version));
         let barred = if request.round > 1 { self.grants.confirm(request.id) } else { Vec::new() };
         PurgeAck { version: self.version(), barred, generation }
+    }
+
+    /// What a group's main cache holds of a key and may show another node; see [`Group::held`].
+    #[must_use]
+    pub fn held(&self, name: &str, key: &[u8]) -> Option<Entry> {
+        self.present.load().known.get(name)?.held(key)
+    }
+
+    /// The keys that `owner` owns of those held here; `None` if this node may serve no copies now. See [`Group::keys_for`].
+    pub async fn keys_for(&self, owner: &str, request: &KeysRequest) -> Option<KeysHeld> {
+        // The version first: the group's view is this one's or newer.
+        let version = self.version();
+        let keys = match self.get(&request.group) {
+            Some(group) => group.keys_for(owner, request.limit).await?,
+            None => Vec::new(),
+        };
+        Some(KeysHeld { version, keys })
+    }
+
+    /// What is held here of many keys; `None` if this node may serve no copies now. See [`Group::held_of`].
+    #[must_use]
+    pub fn held_of(&self, request: &PeekManyRequest) -> Option<PeekedMany> {
+        let entries = match self.get(&request.group) {
+            Some(group) => group.held_of(&request.keys)?,
+            None => vec![None; request.keys.len()],
+        };
+        Some(PeekedMany { version: self.version(), entries })
     }
 
     fn version(&self) -> Version {

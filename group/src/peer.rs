@@ -1,4 +1,4 @@
-//! The seam to the other nodes: fetch from an owner, purge and store, look at what another holds, beat grantors and have them bar.
+//! The seam to the other nodes: fetch, purge, store, beat and bar, and look at what another holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,23 @@ pub trait Peers: Send + Sync + 'static {
 
     /// Has `peer`, a grantor, bar nodes or lift bars. It answers before `request.deadline`.
     fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>>;
+
     /// Asks `peer` for several keys as their owner, in one call. It answers before `request.deadline`, or as soon as the peer shows no sign of life.
     fn fetch_many(
         &self,
         peer: &Member,
         request: FetchManyRequest,
     ) -> BoxFuture<'_, Result<FetchedMany, PeerError>>;
+
+    /// Asks `peer` which keys its main cache holds of those that this node owns by its view. It answers before `request.deadline`.
+    fn keys_of(&self, peer: &Member, request: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>>;
+
+    /// Looks into `peer`'s main cache for many keys at once. It answers before `request.deadline`.
+    fn peek_many(
+        &self,
+        peer: &Member,
+        request: PeekManyRequest,
+    ) -> BoxFuture<'_, Result<PeekedMany, PeerError>>;
 }
 
 /// What is asked of an owner.
@@ -167,6 +178,51 @@ pub struct Peeked {
     pub version: Version,
     /// The entry, if it holds one and may serve it.
     pub entry: Option<Entry>,
+}
+
+/// Asks what a peer holds of what this node owns.
+#[derive(Clone, Debug)]
+pub struct KeysRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// Most keys that are of use.
+    pub limit: usize,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// What a peer holds of what the asker owns by the peer's view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysHeld {
+    /// The version it has adopted.
+    pub version: Version,
+    /// The keys, the last used ones first.
+    pub keys: Vec<Key>,
+}
+
+/// Looks for many keys in a peer's main cache.
+#[derive(Clone, Debug)]
+pub struct PeekManyRequest {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The keys.
+    pub keys: Vec<Key>,
+    /// The version the asker has adopted.
+    pub version: Version,
+    /// When the asker no longer waits.
+    pub deadline: Instant,
+}
+
+/// What a peer's main cache holds of many keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeekedMany {
+    /// The version it has adopted.
+    pub version: Version,
+    /// For each key in order, the entry if it holds one. Fewer than keys if they would be too much for one answer, but never none: the rest is to be
+    /// asked for again.
+    pub entries: Vec<Option<Entry>>,
 }
 
 /// Asks a grantor for the right to serve copies.
@@ -301,6 +357,14 @@ impl Peers for NoPeers {
         peer: &Member,
         _: FetchManyRequest,
     ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn keys_of(&self, peer: &Member, _: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
+        Self::unreachable(peer)
+    }
+
+    fn peek_many(&self, peer: &Member, _: PeekManyRequest) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
         Self::unreachable(peer)
     }
 }

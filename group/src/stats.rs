@@ -23,6 +23,7 @@ pub struct Stats {
     /// Gets answered with an expired value, of this node or of the owner: while it is refreshed, or because the load or fetch that they started failed.
     pub stale_hits: u64,
     /// Gets answered by another node, which they were the first to ask.
+    /// Gets answered by another node, which they were the first to ask: its owner, or its former owner.
     pub fetches: u64,
     /// Gets answered by a load that they started.
     pub loaded: u64,
@@ -85,6 +86,14 @@ pub struct Stats {
     pub sets_failed: u64,
     /// Removes and Sets that held although a node could not be reached: it was barred, and its grants ran out.
     pub removes_barred: u64,
+    /// Keys that this node had come to own, for which it looked at a former owner before it called the loader.
+    pub peeks: u64,
+    /// Such looks that found the key, and so saved a load.
+    pub peek_hits: u64,
+    /// Keys that other nodes offered this one after a change of the ring, because it owns them now.
+    pub offered: u64,
+    /// Entries that this node took over from other nodes.
+    pub taken_over: u64,
     /// Entries that left a cache to make room.
     pub evictions: u64,
 }
@@ -154,9 +163,13 @@ pub(crate) enum Count {
     Sets,
     SetsFailed,
     RemovesBarred,
+    Peeks,
+    PeekHits,
+    Offered,
+    TakenOver,
 }
 
-const COUNTS: usize = Count::RemovesBarred as usize + 1;
+const COUNTS: usize = Count::TakenOver as usize + 1;
 
 /// Sets of counters: threads beyond so many share them.
 const MOST_SHARDS: usize = 64;
@@ -243,6 +256,10 @@ impl Counters {
             sets: sum(Count::Sets),
             sets_failed: sum(Count::SetsFailed),
             removes_barred: sum(Count::RemovesBarred),
+            peeks: sum(Count::Peeks),
+            peek_hits: sum(Count::PeekHits),
+            offered: sum(Count::Offered),
+            taken_over: sum(Count::TakenOver),
             ..Stats::default()
         }
     }

@@ -5,7 +5,7 @@
 //! * [`overdue`]: calls that are never sent whole.
 //! * [`calls`]: what every door does with a call: find the group, check the key, ask, by a deadline.
 //! * [`data_server`], [`stream`], [`family_server`], [`http`]: the doors of the data port.
-//! * [`cluster_server`]: the cluster port, with `invalidation_server` for what Removes need; [`control`] is what it needs to know of memberships.
+//! * [`cluster_server`]: the cluster port, with `invalidation_server` for what Removes need and `handover_server` for changes of the ring; [`control`] is what it needs to know of memberships.
 //! * [`peers`]: the way to other nodes.
 //! * [`wire`]: one table, our words to messages and statuses and back.
 
@@ -15,6 +15,7 @@ pub mod control;
 pub mod data_server;
 pub mod doors;
 pub mod family_server;
+mod handover_server;
 pub mod http;
 mod invalidation_server;
 pub mod listener;

@@ -50,6 +50,12 @@ impl Store for MokaStore {
         self.0.remove(key)
     }
 
+    fn each(&self, see: &mut dyn FnMut(&Key, &Held)) {
+        for (key, held) in &self.0 {
+            see(&key, &held);
+        }
+    }
+
     fn tidy(&self) {
         self.0.run_pending_tasks();
         // What it evicted waits in this thread's bag until nobody can still be reading it: seconds, in a quiet cache.

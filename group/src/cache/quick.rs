@@ -87,6 +87,12 @@ impl Store for QuickStore {
         self.cache.remove(key).map(|(_, held)| held)
     }
 
+    fn each(&self, see: &mut dyn FnMut(&Key, &Held)) {
+        for (key, held) in self.cache.iter() {
+            see(&key, &held);
+        }
+    }
+
     fn tidy(&self) {
         // It never is over its bound, and holds nothing that left.
     }

@@ -1,7 +1,7 @@
 //! What a store is: a bounded map of entries, each of which is charged to an account while it lives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ pub(crate) trait Store: Send + Sync {
     fn insert(&self, key: Key, held: Arc<Held>);
     /// Takes an entry out. A `get` that starts afterwards does not find it.
     fn remove(&self, key: &[u8]) -> Option<Arc<Held>>;
+    /// Shows every entry. Gets go on meanwhile: what comes or goes while it looks may be seen or not.
+    fn each(&self, see: &mut dyn FnMut(&Key, &Held));
     /// Evicts down to the bound now, and frees what it can.
     fn tidy(&self);
     /// The most that one entry may be charged with.
@@ -34,9 +36,24 @@ pub(crate) struct Held {
     pub(super) entry: Entry,
     pub(super) charge: Charge,
     pub(super) life: Life,
+    /// The second of this process in which it was last used.
+    pub(super) used: AtomicU32,
 }
 
 impl Held {
+    /// Notes a use. Written once a second at most, so that readers of one key do not take its line from each other.
+    #[inline]
+    pub(super) fn note_use(&self, second: u32) {
+        if self.used.load(Ordering::Relaxed) != second {
+            self.used.store(second, Ordering::Relaxed);
+        }
+    }
+
+    /// The second of this process in which it was last used.
+    pub(crate) fn used(&self) -> u32 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// The bytes it is charged with.
     pub(crate) fn charge(&self) -> u64 {
         self.charge.bytes

@@ -25,7 +25,9 @@ fn both(capacity: u64) -> [Half; 2] {
 }
 
 fn keep(half: &Half, key: &Key, entry: &Entry) -> bool {
-    let Some((key, held)) = half.prepare(key, entry, Lease::default(), Instant::now()) else { return false };
+    let Some((key, held)) = half.prepare(key, entry, Lease::default(), 0, Instant::now()) else {
+        return false;
+    };
     half.insert(key, held, Instant::now());
     half.settle();
     true
@@ -36,7 +38,7 @@ fn freed(half: &Half, done: impl Fn() -> bool) {
     for _ in 0..10_000 {
         half.store.tidy();
         // Reading is what moves the store's own reclaiming on.
-        let _ = half.get(b"nobody", Instant::now());
+        let _ = half.get(b"nobody", 0, Instant::now());
         if done() {
             return;
         }
@@ -65,7 +67,7 @@ fn every_byte_that_comes_in_is_counted_and_counted_out() {
 #[test]
 fn what_is_prepared_and_not_inserted_costs_nothing_afterwards() {
     for half in both(MIB) {
-        drop(half.prepare(&key("a"), &entry(100), Lease::default(), Instant::now()));
+        drop(half.prepare(&key("a"), &entry(100), Lease::default(), 0, Instant::now()));
         assert_eq!((half.bytes(), half.entries(), half.evictions()), (0, 0, 0));
     }
 }
@@ -85,7 +87,9 @@ fn a_kept_value_pins_no_larger_buffer() {
         let value = message.slice(10..20);
         let entry = Entry { outcome: Outcome::Value(value.clone()), ..entry(0) };
         keep(&half, &key("a"), &entry);
-        let Outcome::Value(kept) = half.get(b"a", Instant::now()).unwrap().outcome else { panic!("a value") };
+        let Outcome::Value(kept) = half.get(b"a", 0, Instant::now()).unwrap().outcome else {
+            panic!("a value")
+        };
         assert_eq!(kept, value);
         assert_ne!(kept.as_ptr(), value.as_ptr());
     }
@@ -100,7 +104,7 @@ fn what_leaves_to_make_room_is_an_eviction() {
         assert!(half.bytes() > MIB * 7 / 8, "and no more leave than must: {} bytes stay", half.bytes());
         assert!(keep(&half, &key("new"), &entry(1_000)));
         half.store.tidy();
-        assert!(half.get(b"new", Instant::now()).is_some(), "the newest is not refused");
+        assert!(half.get(b"new", 0, Instant::now()).is_some(), "the newest is not refused");
     }
 }
 
@@ -142,7 +146,7 @@ fn keys_that_come_and_go_do_not_stall_eviction() {
         }
         freed(&half, || half.bytes() <= 4 * MIB);
         assert!(half.evictions() > 10_000, "{} evictions", half.evictions());
-        assert!(keep(&half, &key("new"), &entry(500)) && half.get(b"new", Instant::now()).is_some());
+        assert!(keep(&half, &key("new"), &entry(500)) && half.get(b"new", 0, Instant::now()).is_some());
     }
 }
 
@@ -162,12 +166,12 @@ fn what_the_source_calls_older_never_replaces_what_it_calls_newer_while_that_is_
     let lease = Lease { stale: minute, early_percent: 0 };
     for half in both(MIB) {
         let put = |entry: &Entry, now| {
-            let (key, held) = half.prepare(&key("a"), entry, lease, now).unwrap();
+            let (key, held) = half.prepare(&key("a"), entry, lease, 0, now).unwrap();
             half.insert(key, held, now)
         };
         assert!(put(&of(Some(7), Some(now + minute)), now));
         assert!(!put(&of(Some(6), None), now) && !put(&of(Some(6), None), now + minute), "stale is of use");
-        assert_eq!((half.get(b"a", now).unwrap().source_version, half.entries()), (Some(7), 1));
+        assert_eq!((half.get(b"a", 0, now).unwrap().source_version, half.entries()), (Some(7), 1));
         assert!(put(&of(Some(7), Some(now + minute)), now), "the same again");
         assert!(
             put(&of(Some(6), None), now + minute * 2),
@@ -175,5 +179,22 @@ fn what_the_source_calls_older_never_replaces_what_it_calls_newer_while_that_is_
         );
         assert!(put(&of(None, None), now), "without a version nothing is known");
         assert!(put(&of(Some(1), None), now));
+    }
+}
+
+fn every_entry_is_shown_with_the_second_of_its_last_use() {
+    for half in both(MIB) {
+        for name in ["a", "b", "c"] {
+            let now = Instant::now();
+            let (key, held) = half.prepare(&key(name), &entry(10), Lease::default(), 3, now).unwrap();
+            half.insert(key, held, now);
+        }
+        half.get(b"b", 7, Instant::now()).unwrap();
+        half.peek(b"c", Instant::now()).unwrap();
+        half.store.tidy();
+        let mut seen = Vec::new();
+        half.each(&mut |key, held| seen.push((key.clone(), held.used())));
+        seen.sort();
+        assert_eq!(seen, [(key("a"), 3), (key("b"), 7), (key("c"), 3)]);
     }
 }

@@ -176,7 +176,7 @@ impl Group {
             if wanted.start.in_window {
                 self.counters.add(Count::Fenced);
             } else {
-                self.keep(Part::Hot, &wanted.key, wanted.hash, entry, wanted.start.generation, now);
+                self.keep(Part::Hot, &wanted.key, wanted.hash, entry, wanted.start.generation);
             }
         }
         keepable

@@ -69,6 +69,9 @@ impl Group {
         if let Some(answer) = kept.fresh(older, now) {
             return Ok(answer);
         }
+        if let Some(answer) = self.peek_at_former_owners(&key, hash, &pilot).await {
+            return Ok(answer);
+        }
         // Not the whole state: a load may take long, and would hold a cache that is no longer in force.
         let (loader, settings) = {
             let state = self.state.load();
@@ -155,7 +158,7 @@ impl Group {
         if lags {
             self.counters.add(Count::Fenced);
         }
-        let keep = wanted && !lags && self.keep(Part::Main, key, hash, &entry, sent.start.generation, now);
+        let keep = wanted && !lags && self.keep(Part::Main, key, hash, &entry, sent.start.generation);
         Answer { entry, source: Source::Loader, keep }
     }
 }

@@ -64,7 +64,11 @@ impl Group {
     }
 
     /// One call of the loader; each of its flights lands with its own part, kept by its own generation.
-    async fn load_together(self: Arc<Self>, mut seats: Vec<Seat>, call: Call) {
+    async fn load_together(self: Arc<Self>, seats: Vec<Seat>, call: Call) {
+        let mut seats = self.peek_together(seats).await;
+        if seats.is_empty() {
+            return;
+        }
         // The semaphore is never closed.
         let Some(Ok(_place)) = while_wanted(&mut seats, call.places.acquire()).await else { return };
         let before: Vec<_> = seats.iter().map(|seat| seat.pilot.after_the_one_before()).collect();

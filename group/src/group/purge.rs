@@ -55,8 +55,8 @@ impl Group {
         let hash = self.hasher.hash_one(key);
         let now = self.grants.clock().now();
         let state = self.state.load_full();
-        let Some((kept_key, held)) = state.cache.main.prepare(key, entry, state.lease(Part::Main, key), now)
-        else {
+        let (lease, second) = (state.lease(Part::Main, key), self.grants.second(now));
+        let Some((kept_key, held)) = state.cache.main.prepare(key, entry, lease, second, now) else {
             self.counters.add(Count::NoRoom);
             return true;
         };

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::cache::{Cache, Half};
 use crate::generation::Generations;
 use crate::grants::Grants;
+use crate::group::former::Formers;
 use crate::group::settings::QuorumLoss;
 use crate::group::{Group, Origin, Settings, Source};
 use crate::loader::Loader;
@@ -24,6 +25,8 @@ pub(super) struct State {
     pub(super) view: Option<Arc<View>>,
     pub(super) cache: Arc<Cache>,
     pub(super) grants: Arc<Grants>,
+    /// The rings before that of the view.
+    pub(super) formers: Formers,
 }
 
 impl State {
@@ -43,11 +46,12 @@ impl State {
         if !self.serves(now) {
             return None;
         }
-        if let Some(entry) = self.cache.main.get(key, now) {
+        let second = self.grants.second(now);
+        if let Some(entry) = self.cache.main.get(key, second, now) {
             return Some((entry, Source::Main));
         }
         let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
-        hot.get(key, now).map(|entry| (entry, Source::Hot))
+        hot.get(key, second, now).map(|entry| (entry, Source::Hot))
     }
 }
 
@@ -55,7 +59,7 @@ impl Group {
     /// Puts a view in force. One older than the present one is passed over.
     ///
     /// With a view in which this node is Joining or no member it drops what it holds at once (G2).
-    pub fn adopt(&self, view: Arc<View>) {
+    pub fn adopt(self: &Arc<Self>, view: Arc<View>) {
         let _change = self.change.lock();
         let state = self.state.load_full();
         if state.view().is_some_and(|present| view.version() < present.version()) {
@@ -63,9 +67,15 @@ impl Group {
         }
         let (version, lapse) = (view.version(), !view.may_keep());
         let cache = state.cache.clone();
-        self.replace(state, |state| State { view: Some(view), cache, ..state });
+        let followed = state.formers.followed_by(state.view(), &view, self.grants.clock().now());
+        let moved = followed.is_some();
+        let formers = followed.unwrap_or_else(|| state.formers.clone());
+        self.replace(state, |state| State { view: Some(view), cache, formers, ..state });
         if lapse {
-            self.drop_everything(|generations| generations.raise_all());
+            self.drop_everything(Generations::raise_all);
+        }
+        if moved {
+            self.begin_taking_over();
         }
         self.adopted.send_replace(version);
     }
@@ -78,7 +88,7 @@ impl Group {
             && state.view().is_some_and(View::may_keep);
         drop(state);
         if !stays {
-            self.drop_everything(|generations| generations.raise_all());
+            self.drop_everything(Generations::raise_all);
             self.counters.add(Count::Lapses);
         }
     }

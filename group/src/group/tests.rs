@@ -11,7 +11,8 @@ use crate::generation::Start;
 use crate::loader::{FnLoader, Loaded};
 use crate::peer::{
     BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchRequest, Fetched, FetchedMany,
-    PeekRequest, Peeked, PeerError, PurgeAck, PurgeRequest, Purged, StoreAck, StoreRequest,
+    KeysHeld, KeysRequest, PeekManyRequest, PeekRequest, Peeked, PeekedMany, PeerError, PurgeAck,
+    PurgeRequest, Purged, StoreAck, StoreRequest,
 };
 
 #[derive(Clone, Debug)]
@@ -118,7 +119,7 @@ impl Pair {
         let outcome = Outcome::Value(one.value.to_le_bytes().to_vec().into());
         let entry = Entry { outcome, loaded: self.now, expires: None, source_version: None };
         let hash = self.hash(one.key);
-        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation, self.now);
+        let kept = self.group.keep(Part::Main, &key(one.key), hash, &entry, one.start.generation);
         assert_eq!(kept, !one.overtaken);
         if kept {
             self.held.insert(one.key, one.value);
@@ -146,7 +147,7 @@ async fn a_flight_looks_again_before_it_loads_or_fetches() {
     let start = group.generations.start(hash, Instant::now());
     let entry =
         Entry { outcome: Outcome::NotFound, loaded: Instant::now(), expires: None, source_version: None };
-    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation, Instant::now()));
+    assert!(group.keep(Part::Main, &key, hash, &entry, start.generation));
     let state = group.state.load_full();
     let soon = Instant::now() + Duration::from_secs(1);
     let load = group.board_load(&key, hash, start, &state).unwrap();
@@ -193,6 +194,14 @@ impl Peers for Silent {
     }
 
     fn fetch_many(&self, _: &Member, _: FetchManyRequest) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn keys_of(&self, _: &Member, _: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn peek_many(&self, _: &Member, _: PeekManyRequest) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
         Box::pin(std::future::pending())
     }
 }
@@ -256,7 +265,7 @@ fn evictions_never_go_back_while_budgets_change() {
                     let start = group.generations.start(n.into(), Instant::now());
                     let (outcome, loaded) = (Outcome::NotFound, Instant::now());
                     let entry = Entry { outcome, loaded, expires: None, source_version: None };
-                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation, loaded);
+                    group.keep(Part::Main, &key(n), n.into(), &entry, start.generation);
                 }
                 group.configure(small(round), loader.clone());
             }

@@ -5,23 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use groupcache_group::clock::Clock;
-use groupcache_group::grants::{DEFAULT_BOUND, Grants, beats};
+use groupcache_group::grants::DEFAULT_BOUND;
 use groupcache_group::group::{Answer, GetError, Group, Origin, RemoveError, Settings};
 use groupcache_group::groups::Groups;
-use groupcache_group::peer::{
-    BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchOutcome, FetchRequest, Fetched,
-    FetchedMany, PeekRequest, Peeked, PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
-};
-use groupcache_group::value::{Entry, Key};
+use groupcache_group::peer::PeerError;
+use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_ring::{Member, Ring, Snapshot, State, Version};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::shake::shake;
+use crate::shake::{below, shake};
 use crate::source::Source;
 
 pub(crate) const GROUP: &str = "g";
@@ -37,22 +33,38 @@ pub(crate) enum Leg {
     Purge,
     Store,
     Peek,
+    PeekReply,
     Beat,
     Bar,
+    Keys,
+    PeekMany,
+    PeekManyReply,
 }
 
-const LEGS: [Leg; 7] = [Leg::Fetch, Leg::FetchMany, Leg::Purge, Leg::Store, Leg::Peek, Leg::Beat, Leg::Bar];
+const LEGS: [Leg; 9] = [
+    Leg::Fetch,
+    Leg::FetchMany,
+    Leg::Purge,
+    Leg::Store,
+    Leg::Peek,
+    Leg::Beat,
+    Leg::Bar,
+    Leg::Keys,
+    Leg::PeekMany,
+];
 
 type Link = watch::Sender<(usize, Hold)>;
 
 pub(crate) struct Network {
-    nodes: Mutex<HashMap<String, Arc<Groups>>>,
+    pub(crate) nodes: Mutex<HashMap<String, Arc<Groups>>>,
     /// How many messages reached the end of a link, and whether they are held there.
     links: Mutex<HashMap<(Leg, String), Link>>,
     /// Nodes that reach nobody.
     alone: Mutex<BTreeSet<String>>,
     /// Makes every message take a moment, now a short one and now a long one.
     pub(crate) shaky: AtomicBool,
+    /// How many milliseconds a message takes at most in one place.
+    slow: Mutex<HashMap<Leg, u64>>,
     /// How many keys an owner answers in one call before it says that the answer is full.
     pub(crate) most_answers: AtomicUsize,
 }
@@ -65,6 +77,7 @@ impl Default for Network {
             alone: Mutex::default(),
             shaky: AtomicBool::new(false),
             most_answers: AtomicUsize::new(usize::MAX),
+            slow: Mutex::default(),
         }
     }
 }
@@ -90,11 +103,12 @@ impl Network {
         self.link(leg, node).send_modify(|(_, present)| *present = hold);
     }
 
-    /// No node tells another of its view by a beat, and none gets a grant.
+    /// No node tells another of its view by a beat or by asking for keys, and none gets a grant.
     pub(crate) fn hold_beats(&self) {
         let nodes: Vec<String> = self.nodes.lock().keys().cloned().collect();
         for node in nodes {
             self.set(Leg::Beat, &node, Hold::Held);
+            self.set(Leg::Keys, &node, Hold::Held);
         }
     }
 
@@ -119,6 +133,11 @@ impl Network {
         self.alone.lock().remove(node);
     }
 
+    /// Has messages take up to so many milliseconds there.
+    pub(crate) fn slow(&self, leg: Leg, millis: u64) {
+        self.slow.lock().insert(leg, millis);
+    }
+
     /// Waits until so many messages in all have come to this place.
     pub(crate) async fn passed(&self, leg: Leg, node: &str, count: usize) {
         let mut link = self.link(leg, node).subscribe();
@@ -130,11 +149,19 @@ impl Network {
         self.link(leg, node).borrow().0
     }
 
-    async fn pass(&self, leg: Leg, node: &str) -> Result<(), PeerError> {
+    pub(crate) fn is_alone(&self, node: &str) -> bool {
+        self.alone.lock().contains(node)
+    }
+
+    pub(crate) async fn pass(&self, leg: Leg, node: &str) -> Result<(), PeerError> {
         let link = self.link(leg, node);
         link.send_modify(|(passed, _)| *passed += 1);
         if self.shaky.load(Ordering::Relaxed) {
             shake().await;
+        }
+        let slow = self.slow.lock().get(&leg).copied();
+        if let Some(slow) = slow {
+            tokio::time::sleep(Duration::from_millis(below(slow))).await;
         }
         let hold = link.subscribe().wait_for(|(_, hold)| *hold != Hold::Held).await.unwrap().1;
         if hold == Hold::Cut {
@@ -144,141 +171,9 @@ impl Network {
         }
     }
 
-    fn node(&self, name: &str) -> Arc<Groups> {
+    pub(crate) fn node(&self, name: &str) -> Arc<Groups> {
         self.nodes.lock()[name].clone()
     }
-}
-
-/// One node's way to the others.
-struct Links {
-    network: Arc<Network>,
-    me: String,
-}
-
-impl Links {
-    async fn pass(&self, leg: Leg, peer: &str) -> Result<(), PeerError> {
-        if self.network.alone.lock().contains(&self.me) {
-            return Err(PeerError::Unreachable(format!("{} reaches nobody", self.me).into()));
-        }
-        self.network.pass(leg, peer).await
-    }
-
-    /// A message comes to a peer; what it brings of versions is adopted there, and what comes back of them here.
-    fn meet(&self, peer: &str) -> Arc<Groups> {
-        let (mine, theirs) = (self.network.node(&self.me), self.network.node(peer));
-        let version = |groups: &Groups| groups.view().map(|view| view.version()).unwrap_or_default();
-        let (older, newer, name) = if version(&mine) < version(&theirs) {
-            (&mine, &theirs, &*self.me)
-        } else {
-            (&theirs, &mine, peer)
-        };
-        if let Some(view) = newer.view().filter(|_| version(older) < version(newer)) {
-            older.adopt(Arc::new(View::new(name, Arc::new(view.snapshot().clone()))));
-        }
-        theirs
-    }
-}
-
-impl Peers for Links {
-    fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::Fetch, &peer).await?;
-            let groups = self.network.node(&peer);
-            let version = groups.view().unwrap().version();
-            let said = |outcome| Ok(Fetched { version, outcome });
-            let Some(group) = groups.get(&request.group) else { return said(FetchOutcome::UnknownGroup) };
-            let result = group.get(request.key, Origin::Peer, request.deadline).await;
-            self.pass(Leg::FetchReply, &peer).await?;
-            said(outcome(result)?)
-        })
-    }
-
-    fn fetch_many(
-        &self,
-        peer: &Member,
-        request: FetchManyRequest,
-    ) -> BoxFuture<'_, Result<FetchedMany, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::FetchMany, &peer).await?;
-            let groups = self.network.node(&peer);
-            let version = groups.view().unwrap().version();
-            let Some(group) = groups.get(&request.group) else {
-                let outcomes = vec![FetchOutcome::UnknownGroup; request.keys.len()];
-                return Ok(FetchedMany { version, outcomes });
-            };
-            let results = group.get_many(request.keys, Origin::Peer, request.deadline, usize::MAX).await;
-            self.pass(Leg::FetchManyReply, &peer).await?;
-            let most = self.network.most_answers.load(Ordering::SeqCst);
-            let outcomes = results.into_iter().take(most).map(outcome).collect::<Result<_, _>>()?;
-            Ok(FetchedMany { version, outcomes })
-        })
-    }
-
-    fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::Purge, &peer).await?;
-            Ok(self.network.node(&peer).purge(&request))
-        })
-    }
-
-    fn store(&self, peer: &Member, request: StoreRequest) -> BoxFuture<'_, Result<StoreAck, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::Store, &peer).await?;
-            let groups = self.network.node(&peer);
-            let group = groups.get(&request.group);
-            let stored =
-                group.is_some_and(|group| group.store(&request.key, &request.entry, request.generation));
-            Ok(StoreAck { version: groups.view().unwrap().version(), stored })
-        })
-    }
-
-    fn peek(&self, peer: &Member, request: PeekRequest) -> BoxFuture<'_, Result<Peeked, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::Peek, &peer).await?;
-            let groups = self.network.node(&peer);
-            let held = groups.cached(&request.group, request.key.as_bytes(), Origin::Peer);
-            let version = groups.view().unwrap().version();
-            Ok(Peeked { version, entry: held.map(|answer| answer.entry) })
-        })
-    }
-
-    fn beat(&self, peer: &Member, request: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::Beat, &peer).await?;
-            Ok(self.meet(&peer).beaten(&self.me, request.version))
-        })
-    }
-
-    fn bar(&self, peer: &Member, request: BarRequest) -> BoxFuture<'_, Result<BarAck, PeerError>> {
-        let peer = peer.name.clone();
-        Box::pin(async move {
-            self.pass(Leg::Bar, &peer).await?;
-            Ok(self.meet(&peer).bar(&request))
-        })
-    }
-}
-
-/// What an owner says of what it got.
-fn outcome(result: Result<Answer, GetError>) -> Result<FetchOutcome, PeerError> {
-    match result {
-        Ok(Answer { entry, keep, .. }) => Ok(FetchOutcome::Entry { entry: arrived(entry), keep }),
-        Err(GetError::Load(error)) => Ok(FetchOutcome::LoadError(error)),
-        Err(GetError::DeadlineExceeded) => Err(PeerError::DeadlineExceeded),
-        Err(GetError::NotReady) => Err(PeerError::Refused("not ready".into())),
-    }
-}
-
-/// An entry as the wire brings it: what is left of its time, and its age.
-fn arrived(entry: Entry) -> Entry {
-    let now = Instant::now();
-    let expires = entry.remaining(now).map(|left| now + left);
-    Entry { loaded: now - now.saturating_duration_since(entry.loaded), expires, ..entry }
 }
 
 /// A cluster of nodes with one group and one source.
@@ -287,6 +182,8 @@ pub(crate) struct Cluster {
     pub(crate) source: Arc<Source>,
     pub(crate) nodes: Vec<Arc<Groups>>,
     pub(crate) members: Vec<Member>,
+    /// What keeps each node's grants up.
+    pub(crate) beats: Vec<AbortHandle>,
 }
 
 pub(crate) fn settings() -> Settings {
@@ -342,18 +239,13 @@ impl Cluster {
         let network = Arc::new(Network::default());
         let source = Arc::new(Source::default());
         let members: Vec<_> = (0..count).map(|at| member(at, State::Active)).collect();
-        let mut nodes = Vec::new();
-        for member in &members {
-            let links = Links { network: network.clone(), me: member.name.clone() };
-            let groups = Arc::new(Groups::new(Arc::new(links), Grants::new(Clock::of_the_runtime())));
-            groups.grants().set_bound(bound);
-            tokio::spawn(beats::keep_up(groups.clone()));
-            groups.configure(vec![(settings.clone(), source.clone())]);
-            groups.adopt(view(&member.name, 1, &members));
-            network.nodes.lock().insert(member.name.clone(), groups.clone());
-            nodes.push(groups);
+        let mut cluster = Cluster { network, source, nodes: Vec::new(), members, beats: Vec::new() };
+        for at in 0..count {
+            let groups = cluster.begin(at, settings, bound);
+            groups.adopt(view(&format!("n{at}"), 1, &cluster.members));
+            cluster.nodes.push(groups);
         }
-        Cluster { network, source, nodes, members }
+        cluster
     }
 
     /// Waits until every node that may serve copies does.

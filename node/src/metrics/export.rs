@@ -114,6 +114,10 @@ impl Exporter {
                 |g| by("outcome", ["ok", "partial"], [g.stats.removes, g.stats.removes_partial])
             }
             "groupcache_purged_keys_total" => |g| vec![(None, g.stats.purged_keys)],
+            "groupcache_peeks_total" => |g| vec![(None, g.stats.peeks)],
+            "groupcache_peek_hits_total" => |g| vec![(None, g.stats.peek_hits)],
+            "groupcache_offered_total" => |g| vec![(None, g.stats.offered)],
+            "groupcache_taken_over_total" => |g| vec![(None, g.stats.taken_over)],
             "groupcache_evictions_total" => |g| vec![(None, g.stats.evictions)],
             "groupcache_cache_entries" => {
                 |g| by("cache", ["main", "hot"], [g.sizes.main_entries, g.sizes.hot_entries])

@@ -142,6 +142,22 @@ pub const METRICS: &[Metric] = &[
         GROUP,
         "Purges that opened a window for many keys at once, because too many windows were open",
     ),
+    counter(
+        "groupcache_peeks_total",
+        GROUP,
+        "Keys that this node had come to own and asked a former owner for before the loader",
+    ),
+    counter("groupcache_peek_hits_total", GROUP, "Peeks that found the key, and so saved a load"),
+    counter(
+        "groupcache_offered_total",
+        GROUP,
+        "Keys that other nodes offered this one after a change of the ring, because it owns them now",
+    ),
+    counter(
+        "groupcache_taken_over_total",
+        GROUP,
+        "Entries that this node took over from other nodes after a change of the ring",
+    ),
     counter("groupcache_evictions_total", GROUP, "Entries that left a cache to make room"),
     gauge("groupcache_cache_entries", &["group", "cache"], "Entries held"),
     gauge("groupcache_cache_bytes", &["group", "cache"], "Bytes held: keys, values and overhead"),

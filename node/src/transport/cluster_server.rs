@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::{Stream, stream};
 use groupcache_group::group::{Answer, Group, Origin};
 use groupcache_group::groups::Groups;
-use groupcache_group::value::{Key, Outcome};
+use groupcache_group::value::Key;
 use groupcache_proto::cluster::{self as wire, cluster_service_server::ClusterService, fetch_response};
 use groupcache_proto::convert;
 use tokio::time::{Instant, sleep_until};
@@ -16,8 +16,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::transport::calls::{self, CallError};
 use crate::transport::control::Control;
+use crate::transport::handover_server;
 use crate::transport::invalidation_server;
-use crate::transport::wire::{entry_to_wire, fetch_response as to_fetch_response, status};
+use crate::transport::wire::{fetch_response as to_fetch_response, status};
 
 mod many;
 
@@ -130,6 +131,7 @@ impl Fetching {
 #[tonic::async_trait]
 impl ClusterService for ClusterServer {
     type FetchStream = Answers<wire::FetchResponse>;
+    type KeysOfStream = Answers<wire::KeysOfResponse>;
     type ExchangeStream = Answers<wire::ExchangeResponse>;
     type FetchManyStream = Answers<wire::FetchManyResponse>;
 
@@ -156,10 +158,7 @@ impl ClusterService for ClusterServer {
     ) -> Result<Response<wire::PeekResponse>, Status> {
         let request = request.into_inner();
         self.admit(request.caller.as_ref())?;
-        // As a peer: main only, because what is hot came from elsewhere.
-        let held = self.groups.cached(&request.group, &request.key, Origin::Peer);
-        let value = held.filter(|answer| matches!(answer.entry.outcome, Outcome::Value(_)));
-        let value = value.map(|answer| entry_to_wire(&answer.entry, Instant::now()));
+        let value = self.groups.held(&request.group, &request.key).as_ref().and_then(handover_server::shown);
         Ok(Response::new(wire::PeekResponse { version: self.wire_version(), value }))
     }
 
@@ -241,11 +240,23 @@ impl ClusterService for ClusterServer {
         invalidation_server::bar(&self.groups, request).map(Response::new)
     }
 
-    async fn hand_off(
+    async fn keys_of(
         &self,
-        _: Request<Streaming<wire::HandOffRequest>>,
-    ) -> Result<Response<wire::HandOffResponse>, Status> {
-        Err(status(&CallError::NotServed("HandOff")))
+        request: Request<wire::KeysOfRequest>,
+    ) -> Result<Response<Self::KeysOfStream>, Status> {
+        let request = request.into_inner();
+        self.admit(request.caller.as_ref())?;
+        let parts = handover_server::keys_of(&self.groups, &self.control, request).await?;
+        Ok(Response::new(Box::pin(stream::iter(parts.into_iter().map(Ok)))))
+    }
+
+    async fn peek_many(
+        &self,
+        request: Request<wire::PeekManyRequest>,
+    ) -> Result<Response<wire::PeekManyResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.caller.as_ref())?;
+        handover_server::peek_many(&self.groups, request).map(Response::new)
     }
 
     async fn exchange(

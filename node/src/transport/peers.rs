@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use groupcache_group::peer::{
     BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchRequest, Fetched, FetchedMany,
-    PeekRequest, Peeked, PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
+    KeysHeld, KeysRequest, PeekManyRequest, PeekRequest, Peeked, PeekedMany, PeerError, Peers, PurgeAck,
+    PurgeRequest, StoreAck, StoreRequest,
 };
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{self as wire, SignedSnapshot};
@@ -27,6 +28,7 @@ use crate::causes::causes;
 use crate::metrics::PeerMetrics;
 use crate::transport::wire as table;
 
+mod handover;
 mod invalidation;
 mod many;
 
@@ -271,6 +273,20 @@ impl Peers for TonicPeers {
             self.count("fetch_many", &answer);
             answer
         })
+    }
+
+    fn keys_of(&self, peer: &Member, request: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move { self.counted("keys_of", self.keys_at(&peer, request).await) })
+    }
+
+    fn peek_many(
+        &self,
+        peer: &Member,
+        request: PeekManyRequest,
+    ) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move { self.counted("peek_many", self.peek_many_at(&peer, request).await) })
     }
 }
 

@@ -5,6 +5,7 @@
 mod answers;
 mod cluster;
 mod drain;
+mod handover;
 mod hostile;
 mod http_door;
 mod http_loader;

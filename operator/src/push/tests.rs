@@ -34,6 +34,7 @@ type NoStream<T> = futures::stream::Empty<Result<T, Status>>;
 impl ClusterService for Node {
     type FetchStream = NoStream<cluster::FetchResponse>;
     type FetchManyStream = NoStream<cluster::FetchManyResponse>;
+    type KeysOfStream = NoStream<cluster::KeysOfResponse>;
     type ExchangeStream = NoStream<cluster::ExchangeResponse>;
 
     async fn apply(
@@ -124,10 +125,16 @@ impl ClusterService for Node {
     ) -> Result<Response<cluster::DescribeResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn hand_off(
+    async fn keys_of(
         &self,
-        _: Request<Streaming<cluster::HandOffRequest>>,
-    ) -> Result<Response<cluster::HandOffResponse>, Status> {
+        _: Request<cluster::KeysOfRequest>,
+    ) -> Result<Response<Self::KeysOfStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn peek_many(
+        &self,
+        _: Request<cluster::PeekManyRequest>,
+    ) -> Result<Response<cluster::PeekManyResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn exchange(

@@ -781,34 +781,55 @@ pub struct GroupDescription {
     #[prost(uint64, tag = "5")]
     pub hot_bytes: u64,
 }
-/// HandOffRequest is one chunk of entries.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HandOffRequest {
+/// KeysOfRequest asks for the keys that the caller owns.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeysOfRequest {
     #[prost(message, optional, tag = "1")]
     pub caller: ::core::option::Option<Caller>,
     #[prost(string, tag = "2")]
     pub group: ::prost::alloc::string::String,
-    /// Hottest first.
-    #[prost(message, repeated, tag = "3")]
-    pub entries: ::prost::alloc::vec::Vec<HandOffEntry>,
+    /// Most keys that are of use.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Milliseconds the caller still waits.
+    #[prost(uint64, tag = "4")]
+    pub deadline_ms: u64,
 }
-/// HandOffEntry is one entry.
+/// KeysOfResponse is one part of the list. The first one is sent even if there is no key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HandOffEntry {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub key: ::prost::bytes::Bytes,
-    #[prost(message, optional, tag = "2")]
-    pub value: ::core::option::Option<Entry>,
-}
-/// HandOffResponse says how many entries were taken over.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HandOffResponse {
+pub struct KeysOfResponse {
+    /// The version by which the receiver knew the owners, or an older one: an asker with a newer one asks again.
     #[prost(message, optional, tag = "1")]
     pub version: ::core::option::Option<Version>,
-    #[prost(uint64, tag = "2")]
-    pub taken: u64,
-    #[prost(uint64, tag = "3")]
-    pub refused: u64,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// PeekManyRequest asks what the main cache holds of many keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeekManyRequest {
+    #[prost(message, optional, tag = "1")]
+    pub caller: ::core::option::Option<Caller>,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// At most 1024 keys.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// PeekManyResponse is what it holds. A receiver that may serve nothing answers FAILED_PRECONDITION.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PeekManyResponse {
+    #[prost(message, optional, tag = "1")]
+    pub version: ::core::option::Option<Version>,
+    /// One for each key in order; fewer, but at least one, if more would be too much for one answer.
+    #[prost(message, repeated, tag = "2")]
+    pub entries: ::prost::alloc::vec::Vec<PeekedEntry>,
+}
+/// PeekedEntry is what is held of one key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeekedEntry {
+    /// Absent: nothing that may be served.
+    #[prost(message, optional, tag = "1")]
+    pub value: ::core::option::Option<Entry>,
 }
 /// ExchangeRequest is one call on a peer stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1258,12 +1279,12 @@ pub mod cluster_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// HandOff streams entries from a member that leaves to their new owner, hottest first.
-        pub async fn hand_off(
+        /// KeysOf lists what the receiver's main cache holds of the keys that the caller owns by the receiver's view, what was used last first.
+        pub async fn keys_of(
             &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::HandOffRequest>,
+            request: impl tonic::IntoRequest<super::KeysOfRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::HandOffResponse>,
+            tonic::Response<tonic::codec::Streaming<super::KeysOfResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -1276,14 +1297,41 @@ pub mod cluster_service_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/groupcache.cluster.v1.ClusterService/HandOff",
+                "/groupcache.cluster.v1.ClusterService/KeysOf",
             );
-            let mut req = request.into_streaming_request();
+            let mut req = request.into_request();
             req.extensions_mut()
                 .insert(
-                    GrpcMethod::new("groupcache.cluster.v1.ClusterService", "HandOff"),
+                    GrpcMethod::new("groupcache.cluster.v1.ClusterService", "KeysOf"),
                 );
-            self.inner.client_streaming(req, path, codec).await
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// PeekMany is Peek for many keys.
+        pub async fn peek_many(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PeekManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PeekManyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/groupcache.cluster.v1.ClusterService/PeekMany",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("groupcache.cluster.v1.ClusterService", "PeekMany"),
+                );
+            self.inner.unary(req, path, codec).await
         }
         /// Exchange carries fetches, signs of life, beats and purges between two nodes over one stream.
         pub async fn exchange(
@@ -1420,11 +1468,25 @@ pub mod cluster_service_server {
             tonic::Response<super::DescribeResponse>,
             tonic::Status,
         >;
-        /// HandOff streams entries from a member that leaves to their new owner, hottest first.
-        async fn hand_off(
+        /// Server streaming response type for the KeysOf method.
+        type KeysOfStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::KeysOfResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// KeysOf lists what the receiver's main cache holds of the keys that the caller owns by the receiver's view, what was used last first.
+        async fn keys_of(
             &self,
-            request: tonic::Request<tonic::Streaming<super::HandOffRequest>>,
-        ) -> std::result::Result<tonic::Response<super::HandOffResponse>, tonic::Status>;
+            request: tonic::Request<super::KeysOfRequest>,
+        ) -> std::result::Result<tonic::Response<Self::KeysOfStream>, tonic::Status>;
+        /// PeekMany is Peek for many keys.
+        async fn peek_many(
+            &self,
+            request: tonic::Request<super::PeekManyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PeekManyResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the Exchange method.
         type ExchangeStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::ExchangeResponse, tonic::Status>,
@@ -1970,27 +2032,26 @@ pub mod cluster_service_server {
                     };
                     Box::pin(fut)
                 }
-                "/groupcache.cluster.v1.ClusterService/HandOff" => {
+                "/groupcache.cluster.v1.ClusterService/KeysOf" => {
                     #[allow(non_camel_case_types)]
-                    struct HandOffSvc<T: ClusterService>(pub Arc<T>);
+                    struct KeysOfSvc<T: ClusterService>(pub Arc<T>);
                     impl<
                         T: ClusterService,
-                    > tonic::server::ClientStreamingService<super::HandOffRequest>
-                    for HandOffSvc<T> {
-                        type Response = super::HandOffResponse;
+                    > tonic::server::ServerStreamingService<super::KeysOfRequest>
+                    for KeysOfSvc<T> {
+                        type Response = super::KeysOfResponse;
+                        type ResponseStream = T::KeysOfStream;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<
-                                tonic::Streaming<super::HandOffRequest>,
-                            >,
+                            request: tonic::Request<super::KeysOfRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as ClusterService>::hand_off(&inner, request).await
+                                <T as ClusterService>::keys_of(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2001,7 +2062,7 @@ pub mod cluster_service_server {
                     let max_encoding_message_size = self.max_encoding_message_size;
                     let inner = self.inner.clone();
                     let fut = async move {
-                        let method = HandOffSvc(inner);
+                        let method = KeysOfSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2012,7 +2073,52 @@ pub mod cluster_service_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.client_streaming(method, req).await;
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/groupcache.cluster.v1.ClusterService/PeekMany" => {
+                    #[allow(non_camel_case_types)]
+                    struct PeekManySvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::UnaryService<super::PeekManyRequest>
+                    for PeekManySvc<T> {
+                        type Response = super::PeekManyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PeekManyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::peek_many(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PeekManySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -93,7 +93,7 @@ impl TonicPeers {
         Ok(BarAck { version, remaining: Duration::from_millis(remaining.saturating_add(1)) })
     }
 
-    fn shown(&self, peer: &Member, version: Option<&wire::Version>) -> Version {
+    pub(super) fn shown(&self, peer: &Member, version: Option<&wire::Version>) -> Version {
         let version = convert::version(version);
         self.tell(peer, version);
         version
