@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod answers;
+mod changes;
 mod cluster;
 mod drain;
 mod hostile;
 mod http_door;
 mod http_loader;
+mod incoming;
 mod many;
 mod membership;
 mod stale;

@@ -11,7 +11,9 @@ use groupcache_ring::{Member, Version};
 use prost::Message;
 use tonic::Code;
 
-use crate::support::{Cluster, Source, apply, cluster_client, config, snapshot, start, users, value};
+use crate::support::{
+    Cluster, Source, apply, cluster_client, config, metric, serves, snapshot, start, users, value,
+};
 
 fn only(node: &Node) -> Vec<Member> {
     vec![Member::active(&*node.membership().me().name, node.cluster.to_string())]
@@ -110,6 +112,13 @@ async fn readiness_is_membership_and_nothing_else() {
     let described = cluster_client(&node).describe(DescribeRequest {}).await.unwrap().into_inner();
     assert_eq!(described.state(), MemberState::Active);
     assert_eq!(described.groups[0].name, "users");
+    // A moment later it has grants, and everyone who asks is told so.
+    assert!(!described.serves_copies);
+    assert_eq!(metric(&node, "groupcache_serving_copies{}").await, 0);
+    serves(&node).await;
+    assert_eq!(metric(&node, "groupcache_serving_copies{}").await, 1);
+    let described = cluster_client(&node).describe(DescribeRequest {}).await.unwrap().into_inner();
+    assert!(described.serves_copies);
 }
 
 #[tokio::test]

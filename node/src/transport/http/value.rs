@@ -1,7 +1,10 @@
 //! The body of a PUT: read to its end within the group's limit, and with a place in the budget of requests from its first bytes.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
+use groupcache_group::group::GetError;
 use http::header::EXPECT;
 use http::request::Parts;
 use http_body::Body as _;
@@ -10,11 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::transport::calls::CallError;
 use crate::transport::incoming::Place;
-use groupcache_group::group::GetError;
 
 /// Of a body that is refused so much is read and dropped: most clients read no answer before they have sent all, and an end of the connection
 /// would be all that they see.
 const MAX_DROPPED_BYTES: usize = 16 << 20;
+
+/// How long that may take: who sends slowly gets its answer sooner than it is done.
+const DROPPING: Duration = Duration::from_secs(1);
 
 /// Reads a value of at most `limit` bytes, by `deadline`.
 pub(super) async fn read(
@@ -67,5 +72,5 @@ pub(super) async fn drain(head: &Parts, body: &mut Body, deadline: Instant) {
         }
     };
     // Whoever has not sent it by then gets its answer all the same.
-    timeout_at(deadline, dropped).await.ok();
+    timeout_at(deadline.min(Instant::now() + DROPPING), dropped).await.ok();
 }
