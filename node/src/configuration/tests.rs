@@ -96,7 +96,6 @@ fn every_fault_is_named_not_just_the_first() {
 fn what_is_not_served_yet_is_refused_by_name() {
     let mut all = group("all");
     all.mode = GroupMode::Replicated.into();
-    all.on_quorum_loss = QuorumLoss::ServeStale.into();
     all.abandoned_loads = 99;
     let mut tries = loader("users");
     tries.max_attempts = 3;
@@ -104,7 +103,7 @@ fn what_is_not_served_yet_is_refused_by_name() {
     let sql = Loader { name: "db".into(), kind: Some(Kind::Sql(SqlLoader::default())), ..Default::default() };
     let said = faults(vec![all], vec![tries, sql]);
     for feature in
-        ["mode", "onQuorumLoss", "abandonedLoads", "more than one attempt", "circuitBreaker", "sql"]
+        ["mode", "abandonedLoads", "more than one attempt", "circuitBreaker", "sql"]
     {
         let named = said.iter().any(|s| s.contains(feature) && s.contains("is not served by this release"));
         assert!(named, "{feature} is missing in {said:#?}");

@@ -70,6 +70,7 @@ async fn a_node_that_drains_under_load_costs_a_plain_client_no_call_that_is_retr
     for node in &cluster.nodes {
         apply(node, cluster.snapshot(Version::new(1, 1))).await;
     }
+    cluster.serve().await;
     let of = |node: &Node| Endpoint::from_shared(format!("http://{}", node.data)).unwrap();
     let clients: Vec<_> =
         cluster.nodes.iter().map(|node| CacheServiceClient::new(of(node).connect_lazy())).collect();
