@@ -111,7 +111,7 @@ impl Node {
         let member = readiness.condition("membership", "no snapshot has been applied yet");
         let granted = readiness
             .condition("grants", "no grants to serve copies yet: they come soon after the membership");
-        let (doors, health) = doors::data(Arc::clone(&parts.groups), parts.incoming.clone())?;
+        let (doors, health) = doors::data(Arc::clone(&parts.groups), &parts.incoming)?;
         let ports = Ports {
             data: open(data, doors, data_limits(&config), &parts),
             cluster: open(

@@ -17,13 +17,14 @@ use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 
 use crate::configuration::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::transport::arriving::{self, Most};
 use crate::transport::calls::Calls;
 use crate::transport::cluster_server::ClusterServer;
 use crate::transport::control::Control;
 use crate::transport::data_server::DataServer;
 use crate::transport::family_server::FamilyServer;
 use crate::transport::http;
-use crate::transport::incoming::{self, Incoming, Most};
+use crate::transport::incoming::Incoming;
 
 /// Largest request of an application but Set: as many keys as one may name, of twice the default's length. What is not whole yet is memory that a
 /// client holds without having asked anything.
@@ -45,7 +46,7 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// If the descriptors built in for reflection do not decode.
-pub fn data(groups: Arc<Groups>, incoming: Incoming) -> anyhow::Result<(Router, HealthReporter)> {
+pub fn data(groups: Arc<Groups>, incoming: &Incoming) -> anyhow::Result<(Router, HealthReporter)> {
     let calls = Calls::new(groups, incoming.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let cache =
@@ -61,7 +62,7 @@ pub fn data(groups: Arc<Groups>, incoming: Incoming) -> anyhow::Result<(Router, 
     };
     // Old tools, the common grpcurl among them, know only the version before.
     let (v1, v1alpha) = (described().build_v1(), described().build_v1alpha());
-    let count = |most| from_fn_with_state((incoming.clone(), most), incoming::counted);
+    let count = |most| from_fn_with_state((incoming.clone(), most), arriving::counted);
     let set = Most { bytes: MAX_SET_BYTES, value: Some(MAX_VALUE_BYTES as usize) };
     let others = Most { bytes: MAX_REQUEST_BYTES, value: None };
     let counted = Routes::new(cache(MAX_REQUEST_BYTES))

@@ -1,4 +1,6 @@
-//! The HTTP door, for people and curl: `GET|HEAD|PUT|DELETE /v1/groups/{group}/keys/{key}`, and `DELETE /v1/groups/{group}/keys` for all.
+//! The HTTP door, for people and curl.
+//!
+//! `GET|HEAD|PUT|DELETE /v1/groups/{group}/keys/{key}`, and `DELETE /v1/groups/{group}/keys` for all of a group.
 
 use axum::body::Body;
 use axum::extract::State;

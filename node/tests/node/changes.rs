@@ -1,4 +1,4 @@
-//! Set, Remove and Flush through any node, over gRPC and over HTTP: what holds afterwards at every node, and who is named when it does not.
+//! Set, Remove and Flush through any node: what holds afterwards at every node, and who is named when it does not.
 
 use std::time::Duration;
 

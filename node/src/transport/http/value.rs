@@ -1,4 +1,4 @@
-//! The body of a PUT: read to its end within the group's limit, and with a place in the budget of requests from its first bytes.
+//! The body of a PUT: read to its end within the group's limit, with a place in the budget of requests.
 
 use std::time::Duration;
 
