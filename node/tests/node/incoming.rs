@@ -116,9 +116,12 @@ async fn twenty_clients_that_send_slowly_hold_no_more_than_there_is_room_for() {
         (|| tokio::spawn(half_over_grpc(node.data)), || tokio::spawn(half_over_http(node.data)));
     let first: Vec<_> = vec![grpc(), http()];
     let taken = async || metric(node, "groupcache_incoming_bytes{}").await;
-    while taken().await < 2 * LARGEST as u64 {
-        tokio::task::yield_now().await;
-    }
+    let both = async {
+        while taken().await < 2 * LARGEST as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), both).await.expect("what arrives is not counted");
     // Each of the others is told at once that there is no room, in its own words.
     for (number, held) in (0..18).map(|n| (n, if n % 2 == 0 { grpc() } else { http() })) {
         let answer = timeout(Duration::from_secs(20), held).await.expect("it was not refused").unwrap();
