@@ -122,8 +122,9 @@ async fn twenty_clients_that_send_slowly_hold_no_more_than_there_is_room_for() {
         }
     };
     timeout(Duration::from_secs(20), both).await.expect("what arrives is not counted");
-    // Each of the others is told at once that there is no room, in its own words.
-    for (number, held) in (0..18).map(|n| (n, if n % 2 == 0 { grpc() } else { http() })) {
+    // Each of the others is told that there is no room, in its own words.
+    let others: Vec<_> = (0..18).map(|n| if n % 2 == 0 { grpc() } else { http() }).collect();
+    for (number, held) in others.into_iter().enumerate() {
         let answer = timeout(Duration::from_secs(20), held).await.expect("it was not refused").unwrap();
         let refused = if number % 2 == 0 {
             (Code::ResourceExhausted as i32).to_string()

@@ -19,7 +19,7 @@ use crate::transport::incoming::Place;
 const MAX_DROPPED_BYTES: usize = 16 << 20;
 
 /// How long that may take: who sends slowly gets its answer sooner than it is done.
-const DROPPING: Duration = Duration::from_secs(1);
+const DROPPING: Duration = Duration::from_secs(3);
 
 /// Reads a value of at most `limit` bytes, by `deadline`.
 pub(super) async fn read(
