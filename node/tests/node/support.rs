@@ -198,7 +198,7 @@ pub(crate) fn snapshot(
     // Settled, and granted by an odd number of members.
     let active = members.iter().filter(|member| member.state == State::Active);
     let mut grantors: Vec<String> = active.map(|member| member.name.clone()).collect();
-    if grantors.len() % 2 == 0 {
+    if grantors.len().is_multiple_of(2) {
         grantors.pop();
     }
     let made = Snapshot::new("uid", version, version, grantors, members).unwrap();
