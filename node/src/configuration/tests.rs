@@ -102,9 +102,7 @@ fn what_is_not_served_yet_is_refused_by_name() {
     tries.circuit_breaker = Some(cluster::CircuitBreaker::default());
     let sql = Loader { name: "db".into(), kind: Some(Kind::Sql(SqlLoader::default())), ..Default::default() };
     let said = faults(vec![all], vec![tries, sql]);
-    for feature in
-        ["mode", "abandonedLoads", "more than one attempt", "circuitBreaker", "sql"]
-    {
+    for feature in ["mode", "abandonedLoads", "more than one attempt", "circuitBreaker", "sql"] {
         let named = said.iter().any(|s| s.contains(feature) && s.contains("is not served by this release"));
         assert!(named, "{feature} is missing in {said:#?}");
     }
