@@ -34,6 +34,7 @@ pub struct Client {
 struct Inner {
     nodes: Nodes,
     deadline: Duration,
+    change_deadline: Duration,
     throttle: Throttle,
     attempts: AtomicU64,
     failed: AtomicU64,
@@ -69,6 +70,15 @@ pub struct Value {
     pub age: Duration,
     /// For how long it may still be used; `None`: it does not expire.
     pub ttl: Option<Duration>,
+}
+
+/// How a value is to be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storing {
+    /// For how long it may be used, if that is shorter than the group's ttl; `None`: the group's.
+    pub ttl: Option<Duration>,
+    /// The source's own version of it.
+    pub source_version: Option<u64>,
 }
 
 /// What became of single attempts, those that a retry made good included.
@@ -127,6 +137,7 @@ impl Client {
         let inner = Inner {
             nodes,
             deadline: config.deadline,
+            change_deadline: config.change_deadline,
             throttle: Throttle::default(),
             attempts: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -151,7 +162,7 @@ impl Client {
         let request =
             cache::GetRequest { group: group.to_owned(), key: key.into(), fill_token_wanted: false };
         let call = |mut client: Service, request| async move { client.get(request).await };
-        Answer::from_wire(self.call(request, call).await?)
+        Answer::from_wire(self.call(self.inner.deadline, request, call).await?)
     }
 
     /// The values of several keys of one group, at most 1024, one result per key in the order asked.
@@ -166,7 +177,7 @@ impl Client {
         let asked = keys.len();
         let request = cache::GetManyRequest { group: group.to_owned(), keys };
         let call = |mut client: Service, request| async move { client.get_many(request).await };
-        let results = self.call(request, call).await?.results;
+        let results = self.call(self.inner.deadline, request, call).await?.results;
         if results.len() != asked {
             return Err(garbled(&format!("{asked} keys were asked, {} answered", results.len())));
         }
@@ -178,9 +189,22 @@ impl Client {
     /// # Errors
     /// See [`RemoveError`].
     pub async fn remove(&self, group: &str, key: impl Into<Bytes>) -> Result<(), RemoveError> {
-        let request = cache::RemoveRequest { group: group.to_owned(), key: key.into(), source_version: None };
+        self.remove_versioned(group, key, None).await
+    }
+
+    /// The same; what is loaded with a lower version of the source than this is not kept.
+    ///
+    /// # Errors
+    /// See [`RemoveError`].
+    pub async fn remove_versioned(
+        &self,
+        group: &str,
+        key: impl Into<Bytes>,
+        source_version: Option<u64>,
+    ) -> Result<(), RemoveError> {
+        let request = cache::RemoveRequest { group: group.to_owned(), key: key.into(), source_version };
         let call = |mut client: Service, request| async move { client.remove(request).await };
-        self.call(request, call).await?;
+        self.call(self.inner.change_deadline, request, call).await?;
         Ok(())
     }
 
@@ -191,7 +215,38 @@ impl Client {
     pub async fn remove_many(&self, group: &str, keys: Vec<Bytes>) -> Result<(), RemoveError> {
         let request = cache::RemoveManyRequest { group: group.to_owned(), keys };
         let call = |mut client: Service, request| async move { client.remove_many(request).await };
-        self.call(request, call).await?;
+        self.call(self.inner.change_deadline, request, call).await?;
+        Ok(())
+    }
+
+    /// Stores a value in the cache in place of what any node holds. The source stays the truth: change it first.
+    ///
+    /// # Errors
+    /// See [`RemoveError`].
+    pub async fn set(
+        &self,
+        group: &str,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        storing: Storing,
+    ) -> Result<(), RemoveError> {
+        let Storing { ttl, source_version } = storing;
+        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let (key, value) = (key.into(), value.into());
+        let request = cache::SetRequest { group: group.to_owned(), key, value, ttl_ms, source_version };
+        let call = |mut client: Service, request| async move { client.set(request).await };
+        self.call(self.inner.change_deadline, request, call).await?;
+        Ok(())
+    }
+
+    /// Purges every key of a group from every node.
+    ///
+    /// # Errors
+    /// See [`RemoveError`].
+    pub async fn flush(&self, group: &str) -> Result<(), RemoveError> {
+        let request = cache::FlushRequest { group: group.to_owned() };
+        let call = |mut client: Service, request| async move { client.flush(request).await };
+        self.call(self.inner.change_deadline, request, call).await?;
         Ok(())
     }
 
@@ -217,14 +272,14 @@ impl Client {
     }
 
     /// Sends the request to the next node, and once more to another if that one is unavailable.
-    async fn call<Q, A, F, R>(&self, request: Q, once: F) -> Result<A, Failure>
+    async fn call<Q, A, F, R>(&self, patience: Duration, request: Q, once: F) -> Result<A, Failure>
     where
         Q: Clone,
         F: Fn(Service, Request<Q>) -> R,
         R: Future<Output = Result<Response<A>, Status>>,
     {
         let inner = &self.inner;
-        let deadline = Instant::now() + inner.deadline;
+        let deadline = Instant::now() + patience;
         let (mut tried, mut attempt) = (None, 1);
         loop {
             let Some(node) = inner.nodes.wait(deadline, tried).await else {

@@ -10,6 +10,7 @@ pub const MAX_ATTEMPTS: u32 = 2;
 #[derive(Clone)]
 pub struct Builder {
     pub(crate) deadline: Duration,
+    pub(crate) change_deadline: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) resolve_every: Duration,
     pub(crate) keepalive_every: Duration,
@@ -27,6 +28,7 @@ impl Default for Builder {
     fn default() -> Self {
         Builder {
             deadline: Duration::from_secs(5),
+            change_deadline: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(1),
             resolve_every: Duration::from_secs(5),
             keepalive_every: Duration::from_secs(10),
@@ -37,10 +39,18 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// When a call is given up, retry included. Default 5 s.
+    /// When a Get or GetMany is given up, retry included. Default 5 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// When a Set, Remove or Flush is given up, retry included. Default 10 s: where a node cannot be reached it takes up to the cluster's staleness
+    /// bound (5 s unless set) and twice its purge timeout (1 s) longer.
+    #[must_use]
+    pub fn change_deadline(mut self, deadline: Duration) -> Self {
+        self.change_deadline = deadline;
         self
     }
 
@@ -84,6 +94,9 @@ mod tests {
         let method = &config["methodConfig"][0];
         assert_eq!(method["retryPolicy"]["maxAttempts"], MAX_ATTEMPTS);
         assert_eq!(method["timeout"], format!("{}s", Builder::default().deadline.as_secs()));
+        let change = &config["methodConfig"][1];
+        assert_eq!(change["retryPolicy"], method["retryPolicy"]);
+        assert_eq!(change["timeout"], format!("{}s", Builder::default().change_deadline.as_secs()));
         assert_eq!(config["retryThrottling"]["maxTokens"], MAX_TOKENS);
         assert_eq!(config["retryThrottling"]["tokenRatio"], TOKEN_RATIO);
     }

@@ -47,11 +47,11 @@ pub enum GetError {
     },
 }
 
-/// Why a Remove did not succeed. What it purged stays purged; try again until it succeeds.
+/// Why a Remove, Set or Flush did not succeed. What it purged stays purged; try again until it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RemoveError {
     /// Some nodes did not acknowledge and may serve the old value yet.
-    #[error("not every node has removed the key: {}", .0.iter().map(|node| format!("{}: {}", node.node, node.reason)).collect::<Vec<_>>().join("; "))]
+    #[error("not every node has removed the old value: {}", .0.iter().map(|node| format!("{}: {}", node.node, node.reason)).collect::<Vec<_>>().join("; "))]
     Partial(Vec<NodeFailure>),
     /// It failed as a Get would have.
     #[error(transparent)]

@@ -83,6 +83,12 @@ impl Grants {
         self.nanos(now) < self.until.load(Ordering::Acquire)
     }
 
+    /// True if this node may serve copies at this moment: for whoever reports it. A Get reads the clock itself.
+    #[must_use]
+    pub fn serves_now(&self) -> bool {
+        self.serves(self.clock.now())
+    }
+
     /// True if no grants are needed: then nobody needs to read the clock for them.
     #[must_use]
     #[inline]

@@ -29,7 +29,7 @@ pub struct Memory {
     pub limit: u64,
     /// What the groups' budgets may add up to, in bytes.
     pub groups: u64,
-    /// What may be in flight at once, in bytes.
+    /// What may be in flight at once, in bytes: answers of loaders, answers to clients, and what clients send.
     pub in_flight: u64,
     /// Where the limit was found.
     pub origin: Origin,
@@ -88,9 +88,9 @@ pub struct InFlightBytes {
 }
 
 /// Bytes taken from the budget, given back when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reserved {
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl InFlightBytes {
@@ -103,9 +103,29 @@ impl InFlightBytes {
 
     /// Takes `bytes`, and waits for them if others hold them. More than the whole budget counts as the whole.
     pub async fn reserve(&self, bytes: u64) -> Reserved {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.total);
         // The semaphore is never closed; without a permit the bytes would only go uncounted.
-        Reserved { _permit: Arc::clone(&self.units).acquire_many_owned(units).await.ok() }
+        Reserved { permit: Arc::clone(&self.units).acquire_many_owned(self.units_of(bytes)).await.ok() }
+    }
+
+    /// Makes `reserved` as large as `bytes` if the rest is free now; false: it is not, and stays as it was. More than the whole budget counts as the
+    /// whole.
+    #[must_use]
+    pub fn grow(&self, reserved: &mut Reserved, bytes: u64) -> bool {
+        let held = reserved.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = self.units_of(bytes).saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
+        if more == 0 {
+            return true;
+        }
+        let Ok(permit) = Arc::clone(&self.units).try_acquire_many_owned(more) else { return false };
+        match &mut reserved.permit {
+            Some(held) => held.merge(permit),
+            none => *none = Some(permit),
+        }
+        true
+    }
+
+    fn units_of(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.total)
     }
 
     /// Bytes that are taken now.
@@ -225,5 +245,20 @@ mod tests {
         // More than there is counts as all there is, so that it is answered at all.
         let _all = budget.reserve(64 << 20).await;
         assert_eq!(budget.taken(), 1 << 20);
+    }
+
+    #[test]
+    fn a_place_grows_while_there_is_room_and_stays_as_it_was_when_there_is_none() {
+        let budget = InFlightBytes::new(1 << 20);
+        let (mut first, mut second) = (Reserved::default(), Reserved::default());
+        assert!(budget.grow(&mut first, 256 << 10) && budget.grow(&mut first, 512 << 10));
+        assert!(budget.grow(&mut first, 1), "it is as large as that already");
+        assert!(budget.grow(&mut second, 512 << 10));
+        assert!(!budget.grow(&mut first, 1 << 20));
+        assert_eq!(budget.taken(), 1 << 20);
+        drop(second);
+        assert!(budget.grow(&mut first, 64 << 20), "more than there is counts as all there is");
+        drop(first);
+        assert_eq!(budget.taken(), 0);
     }
 }

@@ -182,7 +182,7 @@ impl LoadMetrics {
 /// How a call to another node ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PeerLabels {
-    /// The call: fetch, fetch_many, purge, snapshot or announce.
+    /// The call: fetch, fetch_many, purge, store, peek, beat, bar, snapshot or announce.
     pub call: &'static str,
     /// ok, unreachable, refused or deadline.
     pub code: &'static str,
@@ -196,7 +196,7 @@ pub struct PeerMetrics {
 
 impl PeerMetrics {
     fn begin(&self) {
-        for call in ["fetch", "fetch_many", "purge", "snapshot", "announce"] {
+        for call in ["fetch", "fetch_many", "purge", "store", "peek", "beat", "bar", "snapshot", "announce"] {
             for code in ["ok", "unreachable", "refused", "deadline"] {
                 drop(self.requests.get_or_create(&PeerLabels { call, code }));
             }

@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::metrics::export::Exporter;
 use crate::transport::control::Control;
 use crate::transport::doors;
+use crate::transport::incoming::Incoming;
 use crate::transport::listener::{self, End, Limits};
 use crate::transport::outgoing::Outgoing;
 use crate::transport::peers::TonicPeers;
@@ -88,6 +89,7 @@ struct Parts {
     loaders: Arc<Loaders>,
     room: Room,
     outgoing: Outgoing,
+    incoming: Incoming,
     metrics: Metrics,
 }
 
@@ -109,7 +111,7 @@ impl Node {
         let member = readiness.condition("membership", "no snapshot has been applied yet");
         let granted = readiness
             .condition("grants", "no grants to serve copies yet: they come soon after the membership");
-        let (doors, health) = doors::data(Arc::clone(&parts.groups))?;
+        let (doors, health) = doors::data(Arc::clone(&parts.groups), &parts.incoming)?;
         let ports = Ports {
             data: open(data, doors, data_limits(&config), &parts),
             cluster: open(
@@ -214,15 +216,15 @@ fn build(config: &Config, cluster: SocketAddr) -> Parts {
     ));
     let grants = Grants::new(clock::boot_time());
     let groups = Arc::new(Groups::new(Arc::clone(&peers) as Arc<dyn Peers>, grants));
-    // Half for each way, so that clients that read slowly hold up no load.
-    let room = Room::new(config.memory.in_flight / 2);
-    let outgoing = Outgoing::new(config.memory.in_flight / 2);
+    // A third for each way, so that clients that read or send slowly hold up no load.
+    let third = config.memory.in_flight / 3;
+    let (room, outgoing, incoming) = (Room::new(third), Outgoing::new(third), Incoming::new(third));
     let loaders = Arc::new(Loaders::new(room.clone(), metrics.loads.clone()));
     let install = install(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
     let membership = Arc::new(Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install));
     let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
     let control = Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address));
-    Parts { groups, membership, control, heard, loaders, room, outgoing, metrics }
+    Parts { groups, membership, control, heard, loaders, room, outgoing, incoming, metrics }
 }
 
 /// Puts an adopted snapshot to work. Groups before the view: a node that owns keys must know what they are keys of.
@@ -318,6 +320,7 @@ fn registry(parts: &Parts, readiness: &Readiness) -> Registry {
         loaders: Arc::clone(&parts.loaders),
         room: parts.room.clone(),
         outgoing: parts.outgoing.clone(),
+        incoming: parts.incoming.clone(),
         state: Box::new(move || (readiness.is_ready(), control.is_draining())),
     }));
     registry

@@ -1,6 +1,7 @@
 //! What is said over sockets: applications and other nodes to this one, and this one to other nodes.
 //!
 //! * [`doors`]: what each port serves; [`listener`]: takes connections, and keeps hostile ones from costing much.
+//! * [`incoming`]: large requests on their way in, bounded; `arriving` counts those of gRPC.
 //! * [`outgoing`]: answers on their way out, bounded, and cut off where nobody reads them.
 //! * [`overdue`]: calls that are never sent whole.
 //! * [`calls`]: what every door does with a call: find the group, check the key, ask, by a deadline.
@@ -9,6 +10,7 @@
 //! * [`peers`]: the way to other nodes.
 //! * [`wire`]: one table, our words to messages and statuses and back.
 
+mod arriving;
 pub mod calls;
 pub mod cluster_server;
 pub mod control;
@@ -17,6 +19,7 @@ pub mod doors;
 pub mod family_server;
 mod handover_server;
 pub mod http;
+pub mod incoming;
 mod invalidation_server;
 pub mod listener;
 pub mod outgoing;

@@ -22,7 +22,7 @@ fn a_partial_remove_names_the_nodes() {
     let error = RemoveError::from(Failure::Status(status));
     let node = NodeFailure { node: "quickstart-1".into(), reason: "timed out".into() };
     assert_eq!(error, RemoveError::Partial(vec![node]));
-    assert_eq!(error.to_string(), "not every node has removed the key: quickstart-1: timed out");
+    assert_eq!(error.to_string(), "not every node has removed the old value: quickstart-1: timed out");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command as it is typed: exit codes, and output that a machine can read.
 
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -46,6 +47,48 @@ fn get_answers_json_that_says_where_the_value_was_found() {
     assert_eq!(got["value"], stub.address().to_string());
     let removed = json(&run(&stub, &["remove", "unicode", "a", "b", "--output", "json"]));
     assert_eq!(removed["removed"], true);
+}
+
+#[test]
+fn set_takes_its_value_from_the_command_line_or_from_standard_input() {
+    let stub = Stub::start(Says::Value);
+    let set = json(&run(
+        &stub,
+        &["set", "pages", "/", "text", "--ttl", "90s", "--source-version", "7", "--output", "json"],
+    ));
+    assert_eq!((&set["set"], &set["bytes"]), (&Value::from(true), &Value::from(4)));
+    let stored = stub.stored();
+    assert_eq!((&stored.group[..], &stored.key[..], &stored.value[..]), ("pages", &b"/"[..], &b"text"[..]));
+    assert_eq!((stored.ttl_ms, stored.source_version), (Some(90_000), Some(7)));
+
+    for args in [&["set", "pages", "/", "-"][..], &["set", "pages", "/"]] {
+        let mut child = groupcachectl(&stub).args(args).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"\xff piped").unwrap();
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+        assert_eq!((&stub.stored().value[..], stub.stored().ttl_ms), (&b"\xff piped"[..], None));
+    }
+    let mut child = groupcachectl(&stub).args(["set", "pages", "/"]).stdin(Stdio::piped()).spawn().unwrap();
+    // It stops reading when it has seen enough.
+    child.stdin.take().unwrap().write_all(&vec![b'x'; 9 << 20]).ok();
+    let refused = child.wait_with_output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("longer than 8388608 bytes"), "{refused:?}");
+}
+
+#[test]
+fn flush_and_remove_say_what_they_did() {
+    let stub = Stub::start(Says::Value);
+    // Nobody sits at a terminal here, so nobody is asked.
+    let flushed = groupcachectl(&stub).args(["flush", "pages"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(flushed.stdout, b"flushed at every node: group pages\n");
+    assert_eq!(json(&run(&stub, &["flush", "pages", "--yes", "--output", "json"]))["flushed"], true);
+    assert_eq!(run(&stub, &["remove", "pages", "/", "--source-version", "9"]).status.code(), Some(0));
+    assert_eq!(stub.removed().source_version, Some(9));
+    let both = run(&stub, &["remove", "pages", "/", "/x", "--source-version", "9"]);
+    assert_eq!(both.status.code(), Some(1));
+    stub.say(Says::Error(Code::ResourceExhausted));
+    assert_eq!(run(&stub, &["flush", "pages", "--yes"]).status.code(), Some(1));
+    assert_eq!(run(&stub, &["set", "pages", "/", "x"]).status.code(), Some(1));
 }
 
 #[test]

@@ -32,6 +32,8 @@ struct Node {
     address: SocketAddr,
     says: Arc<Mutex<Says>>,
     calls: Arc<AtomicU64>,
+    stored: Arc<Mutex<Option<SetRequest>>>,
+    removed: Arc<Mutex<Option<RemoveRequest>>>,
 }
 
 pub(crate) struct Stub {
@@ -46,7 +48,13 @@ impl Stub {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let node = Node { address, says: Arc::new(Mutex::new(says)), calls: Arc::default() };
+        let node = Node {
+            address,
+            says: Arc::new(Mutex::new(says)),
+            calls: Arc::default(),
+            stored: Arc::default(),
+            removed: Arc::default(),
+        };
         let service = CacheServiceServer::new(node.clone());
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
@@ -61,6 +69,16 @@ impl Stub {
 
     pub(crate) fn calls(&self) -> u64 {
         self.node.calls.load(Ordering::Relaxed)
+    }
+
+    /// The last Set it took.
+    pub(crate) fn stored(&self) -> SetRequest {
+        self.node.stored.lock().clone().unwrap()
+    }
+
+    /// The last Remove it took.
+    pub(crate) fn removed(&self) -> RemoveRequest {
+        self.node.removed.lock().clone().unwrap()
     }
 
     pub(crate) fn say(&self, says: Says) {
@@ -128,8 +146,10 @@ impl CacheService for Node {
         Ok(Response::new(GetManyResponse { results }))
     }
 
-    async fn remove(&self, _: Request<RemoveRequest>) -> Result<Response<RemoveResponse>, Status> {
-        self.answer().await.map(|_| Response::new(RemoveResponse {}))
+    async fn remove(&self, asked: Request<RemoveRequest>) -> Result<Response<RemoveResponse>, Status> {
+        self.answer().await?;
+        *self.removed.lock() = Some(asked.into_inner());
+        Ok(Response::new(RemoveResponse {}))
     }
 
     async fn remove_many(
@@ -139,12 +159,14 @@ impl CacheService for Node {
         self.answer().await.map(|_| Response::new(RemoveManyResponse {}))
     }
 
-    async fn set(&self, _: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
-        Err(Status::unimplemented("the client does not call it"))
+    async fn set(&self, asked: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
+        self.answer().await?;
+        *self.stored.lock() = Some(asked.into_inner());
+        Ok(Response::new(SetResponse {}))
     }
 
     async fn flush(&self, _: Request<FlushRequest>) -> Result<Response<FlushResponse>, Status> {
-        Err(Status::unimplemented("the client does not call it"))
+        self.answer().await.map(|_| Response::new(FlushResponse {}))
     }
 
     async fn fill(&self, _: Request<FillRequest>) -> Result<Response<FillResponse>, Status> {

@@ -182,6 +182,7 @@ fn what_the_source_calls_older_never_replaces_what_it_calls_newer_while_that_is_
     }
 }
 
+#[test]
 fn every_entry_is_shown_with_the_second_of_its_last_use() {
     for half in both(MIB) {
         for name in ["a", "b", "c"] {

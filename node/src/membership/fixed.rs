@@ -51,7 +51,7 @@ fn grantors(members: &[Member]) -> Vec<String> {
     let mut names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
     names.sort();
     names.truncate(MAX_GRANTORS);
-    if names.len() % 2 == 0 {
+    if names.len().is_multiple_of(2) {
         names.pop();
     }
     names

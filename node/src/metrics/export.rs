@@ -17,6 +17,7 @@ use crate::loader::Loaders;
 use crate::loader::breaker::Circuit;
 use crate::loader::room::Room;
 use crate::metrics::table::{Kind, METRICS};
+use crate::transport::incoming::Incoming;
 use crate::transport::outgoing::Outgoing;
 
 /// The labels and value of one sample.
@@ -38,6 +39,8 @@ pub struct Exporter {
     pub room: Room,
     /// The budget of bytes that are being answered.
     pub outgoing: Outgoing,
+    /// The budget of bytes that are being received.
+    pub incoming: Incoming,
     /// Whether the node is ready, and whether it drains.
     pub state: Box<dyn Fn() -> (bool, bool) + Send + Sync>,
 }
@@ -113,6 +116,13 @@ impl Exporter {
             "groupcache_removes_total" => {
                 |g| by("outcome", ["ok", "partial"], [g.stats.removes, g.stats.removes_partial])
             }
+            "groupcache_removes_barred_total" => |g| vec![(None, g.stats.removes_barred)],
+            "groupcache_sets_total" => {
+                |g| by("outcome", ["ok", "failed"], [g.stats.sets, g.stats.sets_failed])
+            }
+            "groupcache_flushes_total" => |g| vec![(None, g.stats.flushes)],
+            "groupcache_lapses_total" => |g| vec![(None, g.stats.lapses)],
+            "groupcache_passed_through_total" => |g| vec![(None, g.stats.passed_through)],
             "groupcache_purged_keys_total" => |g| vec![(None, g.stats.purged_keys)],
             "groupcache_peeks_total" => |g| vec![(None, g.stats.peeks)],
             "groupcache_peek_hits_total" => |g| vec![(None, g.stats.peek_hits)],
@@ -162,6 +172,11 @@ impl Exporter {
             }
             "groupcache_in_flight_bytes" => one(self.room.taken()),
             "groupcache_outgoing_bytes" => one(self.outgoing.taken()),
+            "groupcache_incoming_bytes" => one(self.incoming.taken()),
+            "groupcache_serving_copies" => one(u64::from(self.groups.grants().serves_now())),
+            "groupcache_barred_nodes" => {
+                one(u64::try_from(self.groups.grants().barred()).unwrap_or(u64::MAX))
+            }
             "groupcache_view_epoch" => one(version.epoch),
             "groupcache_view_sequence" => one(version.sequence),
             "groupcache_ring_hash" => one(view.map_or(0, |view| view.ring_hash() >> (64 - EXACT_BITS))),

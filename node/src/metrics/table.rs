@@ -134,7 +134,28 @@ pub const METRICS: &[Metric] = &[
     counter(
         "groupcache_removes_total",
         &["group", "outcome"],
-        "Removes coordinated here: ok, or partial if a node did not acknowledge",
+        "Removes and Flushes coordinated here: ok, or partial if a node did not acknowledge and could not be barred",
+    ),
+    counter(
+        "groupcache_removes_barred_total",
+        GROUP,
+        "Removes, Sets and Flushes that hold although a node could not be reached: it was barred from serving copies",
+    ),
+    counter(
+        "groupcache_sets_total",
+        &["group", "outcome"],
+        "Sets coordinated here: ok, or failed if a node did not acknowledge",
+    ),
+    counter("groupcache_flushes_total", GROUP, "Flushes that purged every key here, whoever coordinated"),
+    counter(
+        "groupcache_lapses_total",
+        GROUP,
+        "Times that every entry was dropped because this node held no grants any more",
+    ),
+    counter(
+        "groupcache_passed_through_total",
+        GROUP,
+        "Gets that found this node without grants, so that nothing of it was kept",
     ),
     counter("groupcache_purged_keys_total", GROUP, "Keys purged here, whoever coordinated"),
     counter(
@@ -165,6 +186,9 @@ pub const METRICS: &[Metric] = &[
     gauge("groupcache_flights", GROUP, "Loads and fetches that Gets wait for"),
     gauge("groupcache_in_flight_bytes", &[], "Bytes reserved for answers of loaders that are being read"),
     gauge("groupcache_outgoing_bytes", &[], "Bytes of large answers to clients that are not sent yet"),
+    gauge("groupcache_incoming_bytes", &[], "Bytes of large requests of clients that are not answered yet"),
+    gauge("groupcache_serving_copies", &[], "1 while this node has grants to serve what it keeps, else 0"),
+    gauge("groupcache_barred_nodes", &[], "Nodes that this one, as a grantor, bars from serving copies"),
     counter(
         "groupcache_peer_requests_total",
         &["call", "code"],

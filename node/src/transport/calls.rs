@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use groupcache_group::group::{Answer, GetError, Group, NodeFailure, Origin, RemoveError};
+use groupcache_group::group::{Answer, GetError, Group, NodeFailure, Origin, RemoveError, SetError};
 use groupcache_group::groups::Groups;
 use groupcache_group::value::{Key, KeyError};
 use thiserror::Error;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
+
+use crate::transport::incoming::{Incoming, NoRoom};
 
 /// How long a call may take whose caller sets no deadline, or a later one.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(30);
@@ -40,9 +43,23 @@ pub enum CallError {
     /// The Get failed.
     #[error(transparent)]
     Get(#[from] GetError),
-    /// The Remove failed.
+    /// A Remove, Set or Flush that some nodes may not have seen.
     #[error("{}", partial(.0))]
     Partial(Vec<NodeFailure>),
+    /// The value of a Set is over the group's limit.
+    #[error("{}", too_large(*.bytes, *.limit))]
+    ValueTooLarge {
+        /// Its length; `None`: it was not read.
+        bytes: Option<u64>,
+        /// The group's limit.
+        limit: usize,
+    },
+    /// The request is larger than what is free now.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// The value of a Set came encoded.
+    #[error("a value is stored as it is sent: send it without the Content-Encoding {0:?}")]
+    Encoded(String),
     /// The answer would be too large.
     #[error(
         "the values of this GetMany are more than {MAX_MANY_BYTES} bytes together; ask for fewer keys at a time"
@@ -55,17 +72,30 @@ fn partial(failures: &[NodeFailure]) -> String {
     format!("not every node acknowledged; call again until it succeeds. {}", said.join("; "))
 }
 
+fn too_large(bytes: Option<u64>, limit: usize) -> String {
+    let bytes = bytes.map_or("longer".to_owned(), |bytes| format!("{bytes} bytes long"));
+    format!(
+        "the value is {bytes}; a value is at most {limit} bytes here: its group's maxValueBytes says how many"
+    )
+}
+
 /// Answers calls from the groups. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Calls {
     groups: Arc<Groups>,
+    incoming: Incoming,
 }
 
 impl Calls {
-    /// Answers from these groups.
+    /// Answers from these groups; `incoming` is where large requests find room.
     #[must_use]
-    pub fn new(groups: Arc<Groups>) -> Self {
-        Calls { groups }
+    pub fn new(groups: Arc<Groups>, incoming: Incoming) -> Self {
+        Calls { groups, incoming }
+    }
+
+    /// Where large requests find room.
+    pub(crate) fn incoming(&self) -> &Incoming {
+        &self.incoming
     }
 
     /// Answers one key of an application's.
@@ -104,22 +134,61 @@ impl Calls {
         Ok(checked.into_iter().map(|key| key.map_err(CallError::from).and_then(|_| next())).collect())
     }
 
-    /// Purges keys from every node.
+    /// Purges keys from every node. What is loaded with a lower version of the source than `source_version` is not kept.
     ///
     /// # Errors
     /// [`CallError::Partial`] names every node that did not acknowledge.
-    pub async fn remove(&self, group: &str, keys: Vec<Bytes>, deadline: Instant) -> Result<(), CallError> {
+    pub async fn remove(
+        &self,
+        group: &str,
+        keys: Vec<Bytes>,
+        source_version: Option<u64>,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
         check_count(keys.len())?;
         let group = self.group(group)?;
         let limit = group.settings().max_key_bytes;
         let keys = keys.into_iter().map(|key| Key::new(key, limit)).collect::<Result<Vec<_>, _>>()?;
         // The Remove itself runs on if this wait is given up.
-        match timeout_at(deadline, group.remove(keys, None, deadline)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(RemoveError::Partial(failures))) => Err(CallError::Partial(failures)),
-            Ok(Err(RemoveError::NotReady)) => Err(GetError::NotReady.into()),
-            Err(_) => Err(GetError::DeadlineExceeded.into()),
-        }
+        ended(timeout_at(named_by(deadline), group.remove(keys, source_version, deadline)).await)
+    }
+
+    /// Purges every key of a group from every node.
+    ///
+    /// # Errors
+    /// As [`Calls::remove`].
+    pub async fn flush(&self, group: &str, deadline: Instant) -> Result<(), CallError> {
+        let group = self.group(group)?;
+        ended(timeout_at(named_by(deadline), group.flush(deadline)).await)
+    }
+
+    /// Stores a value at the key's owner, in place of what any node holds. `ttl`: the group's, if that is shorter.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn set(
+        &self,
+        group: &str,
+        key: Bytes,
+        value: Bytes,
+        ttl: Option<Duration>,
+        source_version: Option<u64>,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let group = self.group(group)?;
+        let key = Key::new(key, group.settings().max_key_bytes)?;
+        let set = group.set(key, value, ttl, source_version, deadline);
+        ended(timeout_at(named_by(deadline), set).await)
+    }
+
+    /// The longest value that a Set of this key may bring.
+    ///
+    /// # Errors
+    /// If there is no such group, or the key cannot be one.
+    pub(crate) fn longest_value(&self, group: &str, key: &Bytes) -> Result<usize, CallError> {
+        let settings = self.group(group)?.settings();
+        Key::new(key.clone(), settings.max_key_bytes)?;
+        Ok(settings.max_value_bytes)
     }
 
     fn group(&self, name: &str) -> Result<Arc<Group>, CallError> {
@@ -167,7 +236,34 @@ fn check_count(keys: usize) -> Result<(), CallError> {
     Err(CallError::Invalid(format!("{keys} keys; at most {MAX_KEYS} may be asked for at a time")))
 }
 
-/// A Remove that states a version of the source asks for more than this release keeps; taken silently it would be a promise not held.
-pub(crate) fn versionless(source_version: Option<u64>) -> Result<(), CallError> {
-    source_version.map_or(Ok(()), |_| Err(CallError::NotServed("Remove with a source_version")))
+/// A Remove that ends at its deadline names the nodes that it still waits for: it is given this much longer to say so.
+const NAMING: Duration = Duration::from_millis(10);
+
+fn named_by(deadline: Instant) -> Instant {
+    deadline + NAMING
+}
+
+/// The answer of a Remove, Flush or Set.
+fn ended<E: Into<CallError>>(result: Result<Result<(), E>, Elapsed>) -> Result<(), CallError> {
+    result.map_or(Err(GetError::DeadlineExceeded.into()), |result| result.map_err(Into::into))
+}
+
+impl From<RemoveError> for CallError {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Partial(failures) => CallError::Partial(failures),
+            RemoveError::NotReady => GetError::NotReady.into(),
+        }
+    }
+}
+
+impl From<SetError> for CallError {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::TooLarge { bytes, limit } => {
+                CallError::ValueTooLarge { bytes: Some(bytes as u64), limit }
+            }
+            SetError::Remove(error) => error.into(),
+        }
+    }
 }

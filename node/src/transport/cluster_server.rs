@@ -213,6 +213,7 @@ impl ClusterService for ClusterServer {
             draining: self.control.is_draining(),
             build_version: env!("CARGO_PKG_VERSION").to_owned(),
             groups,
+            serves_copies: self.groups.grants().serves_now(),
         }))
     }
 

@@ -1,12 +1,13 @@
 //! The data port's own service: what applications ask through `groupcache.v1`.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures::Stream;
 use groupcache_proto::cache::{self as wire, cache_service_server::CacheService};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::transport::calls::{CallError, Calls, versionless};
+use crate::transport::calls::{CallError, Calls};
 use crate::transport::outgoing::Weight;
 use crate::transport::overdue::deadline_in;
 use crate::transport::stream;
@@ -64,8 +65,7 @@ impl CacheService for DataServer {
     ) -> Result<Response<wire::RemoveResponse>, Status> {
         let deadline = deadline_in(request.metadata())?;
         let wire::RemoveRequest { group, key, source_version } = request.into_inner();
-        versionless(source_version).map_err(|error| status(&error))?;
-        match self.calls.remove(&group, vec![key], deadline).await {
+        match self.calls.remove(&group, vec![key], source_version, deadline).await {
             Ok(()) => Ok(Response::new(wire::RemoveResponse {})),
             Err(error) => Err(status(&error)),
         }
@@ -77,18 +77,31 @@ impl CacheService for DataServer {
     ) -> Result<Response<wire::RemoveManyResponse>, Status> {
         let deadline = deadline_in(request.metadata())?;
         let wire::RemoveManyRequest { group, keys } = request.into_inner();
-        match self.calls.remove(&group, keys, deadline).await {
+        match self.calls.remove(&group, keys, None, deadline).await {
             Ok(()) => Ok(Response::new(wire::RemoveManyResponse {})),
             Err(error) => Err(status(&error)),
         }
     }
 
-    async fn set(&self, _: Request<wire::SetRequest>) -> Result<Response<wire::SetResponse>, Status> {
-        Err(status(&CallError::NotServed("Set")))
+    async fn set(&self, request: Request<wire::SetRequest>) -> Result<Response<wire::SetResponse>, Status> {
+        let deadline = deadline_in(request.metadata())?;
+        let wire::SetRequest { group, key, value, ttl_ms, source_version } = request.into_inner();
+        let ttl = ttl_ms.map(Duration::from_millis);
+        match self.calls.set(&group, key, value, ttl, source_version, deadline).await {
+            Ok(()) => Ok(Response::new(wire::SetResponse {})),
+            Err(error) => Err(status(&error)),
+        }
     }
 
-    async fn flush(&self, _: Request<wire::FlushRequest>) -> Result<Response<wire::FlushResponse>, Status> {
-        Err(status(&CallError::NotServed("Flush")))
+    async fn flush(
+        &self,
+        request: Request<wire::FlushRequest>,
+    ) -> Result<Response<wire::FlushResponse>, Status> {
+        let deadline = deadline_in(request.metadata())?;
+        match self.calls.flush(&request.into_inner().group, deadline).await {
+            Ok(()) => Ok(Response::new(wire::FlushResponse {})),
+            Err(error) => Err(status(&error)),
+        }
     }
 
     async fn fill(&self, _: Request<wire::FillRequest>) -> Result<Response<wire::FillResponse>, Status> {

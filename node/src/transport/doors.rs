@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use groupcache_group::groups::Groups;
 use groupcache_process::readiness::Readiness;
@@ -15,16 +16,28 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 
+use crate::configuration::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::transport::arriving::{self, Most};
 use crate::transport::calls::Calls;
 use crate::transport::cluster_server::ClusterServer;
 use crate::transport::control::Control;
 use crate::transport::data_server::DataServer;
 use crate::transport::family_server::FamilyServer;
 use crate::transport::http;
+use crate::transport::incoming::Incoming;
 
-/// Largest request of an application: as many keys as one may name, of twice the default's length. What is not whole yet is memory that a client
-/// holds without having asked anything.
+/// Largest request of an application but Set: as many keys as one may name, of twice the default's length. What is not whole yet is memory that a
+/// client holds without having asked anything.
 const MAX_REQUEST_BYTES: usize = 2 << 20;
+
+/// Largest Set: a value of any group, its key, and the names around them.
+const MAX_SET_BYTES: usize = MAX_VALUE_BYTES as usize + MAX_KEY_BYTES as usize + (4 << 10);
+
+/// Where Set is served: besides the calls beside it, because it alone brings a value.
+const SET: &str = "/groupcache.v1.CacheService/Set";
+
+/// Where streams of calls are served.
+const STREAM: &str = "/groupcache.v1.CacheService/Stream";
 
 /// Largest message of a peer's or the operator's: a snapshot with everything that may be in one.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -33,11 +46,12 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// If the descriptors built in for reflection do not decode.
-pub fn data(groups: Arc<Groups>) -> anyhow::Result<(Router, HealthReporter)> {
-    let calls = Calls::new(groups);
+pub fn data(groups: Arc<Groups>, incoming: &Incoming) -> anyhow::Result<(Router, HealthReporter)> {
+    let calls = Calls::new(groups, incoming.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let cache =
-        CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(MAX_REQUEST_BYTES);
+        |most| CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(most);
+    let family = GroupCacheServer::new(FamilyServer::new(calls.clone()));
     let described = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(groupcache_proto::DESCRIPTORS)
@@ -48,15 +62,23 @@ pub fn data(groups: Arc<Groups>) -> anyhow::Result<(Router, HealthReporter)> {
     };
     // Old tools, the common grpcurl among them, know only the version before.
     let (v1, v1alpha) = (described().build_v1(), described().build_v1alpha());
-    let router = Routes::new(cache)
-        .add_service(
-            GroupCacheServer::new(FamilyServer::new(calls.clone()))
-                .max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
+    let count = |most| from_fn_with_state((incoming.clone(), most), arriving::counted);
+    let set = Most { bytes: MAX_SET_BYTES, value: Some(MAX_VALUE_BYTES as usize) };
+    let others = Most { bytes: MAX_REQUEST_BYTES, value: None };
+    let counted = Routes::new(cache(MAX_REQUEST_BYTES))
+        .add_service(family.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .into_axum_router()
+        .layer(count(others));
+    let set = Router::new().route_service(SET, cache(MAX_SET_BYTES)).layer(count(set));
+    // A stream has no end to wait for: what it carries is counted call by call.
+    let streams = Router::new().route_service(STREAM, cache(MAX_REQUEST_BYTES));
+    let router = Routes::from(counted)
         .add_service(health)
         .add_service(v1.context("building the reflection service")?)
         .add_service(v1alpha.context("building the reflection service")?)
         .into_axum_router()
+        .merge(set)
+        .merge(streams)
         .route(http::ROUTE, any(http::serve).with_state(calls))
         .fallback(http::elsewhere);
     Ok((router, reporter))

@@ -1,8 +1,6 @@
-//! The HTTP door, for people and curl: `GET|HEAD|DELETE /v1/groups/{group}/keys/{key}`.
+//! The HTTP door, for people and curl.
 //!
-//! The key is read from the raw path: `.`, `..`, `%2F` and `+` are keys like others, and everything after `/keys/` is the key.
-
-use std::time::Duration;
+//! `GET|HEAD|PUT|DELETE /v1/groups/{group}/keys/{key}`, and `DELETE /v1/groups/{group}/keys` for all of a group.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,52 +9,58 @@ use bytes::Bytes;
 use groupcache_group::group::{Answer, Source};
 use groupcache_group::value::Outcome;
 use groupcache_ring::hash::xxh64;
-use http::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use http::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use crate::transport::calls::{self, CallError, Calls};
+use crate::transport::calls::{CallError, Calls};
+use crate::transport::http::asked::{Asked, What, parse, source_version, storing};
+use crate::transport::http::problem::{answer, failed, problem};
 use crate::transport::outgoing::Weight;
-use crate::transport::wire::{retry_after, words};
+
+pub mod asked;
+pub(crate) mod problem;
+mod value;
 
 /// The routes of this door.
 pub const ROUTE: &str = "/v1/groups/{*rest}";
 
-/// How long the caller waits, in milliseconds; without it the server's maximum.
-pub const TIMEOUT_HEADER: &str = "groupcache-timeout-ms";
+/// What a key can be asked.
+const OF_A_KEY: &str = "GET, HEAD, PUT, DELETE";
+
+/// What a whole group can be asked.
+const OF_ALL: &str = "DELETE";
 
 /// How this cache came by its answer (RFC 9211); a negative ttl says for how long a stale answer has been so.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-const PROBLEMS: &str = "https://groupcache.dev/problems/";
-
 /// Answers one request of this door.
 pub async fn serve(State(calls): State<Calls>, request: Request<Body>) -> Response {
-    let head = request.method() == Method::HEAD;
-    let response = match (request.method().clone(), parse(&request)) {
-        (Method::GET | Method::HEAD, Ok(Asked { group, key, deadline })) => {
+    let method = request.method().clone();
+    let response = match (&method, parse(&request)) {
+        (&Method::GET | &Method::HEAD, Ok(Asked { group, what: What::Key(key), deadline })) => {
             match calls.get(&group, key, deadline).await {
                 Ok(answer) => found(&answer, request.headers(), deadline),
                 Err(error) => failed(&error),
             }
         }
-        (Method::DELETE, Ok(Asked { group, key, deadline })) => {
-            match calls.remove(&group, vec![key], deadline).await {
-                Ok(()) => answer(StatusCode::NO_CONTENT, Body::empty(), &[]),
-                Err(error) => failed(&error),
-            }
+        (&Method::PUT, Ok(Asked { group, what: What::Key(key), deadline })) => {
+            done(put(&calls, &group, key, deadline, request).await)
         }
-        (Method::GET | Method::HEAD | Method::DELETE, Err(error)) => failed(&error),
-        (method, _) => {
-            let detail = format!("{method} is not served here; GET, HEAD and DELETE are");
-            let mut response =
-                problem(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not served", &detail);
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, DELETE"));
-            response
+        (&Method::DELETE, Ok(Asked { group, what: What::Key(key), deadline })) => {
+            done(match source_version(request.headers()) {
+                Ok(version) => calls.remove(&group, vec![key], version, deadline).await,
+                Err(error) => Err(error),
+            })
         }
+        (&Method::DELETE, Ok(Asked { group, what: What::All, deadline })) => {
+            done(calls.flush(&group, deadline).await)
+        }
+        (&Method::GET | &Method::HEAD | &Method::PUT | &Method::DELETE, Err(error)) => failed(&error),
+        (_, Ok(Asked { what: What::All, .. })) => not_served(&method, OF_ALL),
+        _ => not_served(&method, OF_A_KEY),
     };
-    if head { headless(response) } else { response }
+    if method == Method::HEAD { headless(response) } else { response }
 }
 
 /// Answers a path that is none of this port's: in HTTP's words, unless it is gRPC that asks.
@@ -66,8 +70,8 @@ pub async fn elsewhere(request: Request<Body>) -> Response {
         return tonic::Status::unimplemented(format!("there is no {path} here; ask the reflection service"))
             .into_http();
     }
-    let detail = "this port serves gRPC, and GET, HEAD and DELETE on /v1/groups/{group}/keys/{key}";
-    problem(StatusCode::NOT_FOUND, "path", "There is no such path", detail)
+    let detail = format!("this port serves gRPC, and {OF_A_KEY} on /v1/groups/{{group}}/keys/{{key}}");
+    problem(StatusCode::NOT_FOUND, "path", "There is no such path", &detail)
 }
 
 /// True for a request that wants its answer in gRPC's words.
@@ -75,45 +79,42 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// What a request asks.
-struct Asked {
-    group: String,
+/// Stores the body. What can be refused is refused before it is read: a client that asked whether to send it at all is told no.
+async fn put(
+    calls: &Calls,
+    group: &str,
     key: Bytes,
     deadline: Instant,
-}
-
-/// Group and key from the raw path, and the time from the headers.
-fn parse(request: &Request<Body>) -> Result<Asked, CallError> {
-    let invalid = |what: &str| CallError::Invalid(what.to_owned());
-    let rest = request.uri().path().strip_prefix("/v1/groups/").unwrap_or_default();
-    let (group, rest) = rest.split_once('/').unwrap_or((rest, ""));
-    let Some(key) = rest.strip_prefix("keys/") else {
-        return Err(invalid("a path is /v1/groups/{group}/keys/{key}"));
-    };
-    if request.uri().query().is_some() {
-        return Err(invalid("a ? in a key is written %3F"));
-    }
-    for part in [group, key] {
-        let escapes = part.split('%').skip(1);
-        if !escapes.clone().all(|e| e.len() >= 2 && e.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit)) {
-            return Err(invalid("a % in a key is written %25"));
+    request: Request<Body>,
+) -> Result<(), CallError> {
+    let (head, mut body) = request.into_parts();
+    let allowed = storing(&head.headers).and_then(|storing| Ok((storing, calls.longest_value(group, &key)?)));
+    let (storing, limit) = match allowed {
+        Ok(allowed) => allowed,
+        Err(error) => {
+            value::drain(&head, &mut body, deadline).await;
+            return Err(error);
         }
-    }
-    let group =
-        percent_decode_str(group).decode_utf8().map_err(|_| invalid("the group's name is no text"))?;
-    let deadline = calls::deadline(timeout(request.headers())?);
-    Ok(Asked { group: group.into_owned(), key: percent_decode_str(key).collect(), deadline })
+    };
+    // Until the answer: what is stored is held here as long as that takes.
+    let mut place = calls.incoming().place();
+    let value = value::read(&head, body, limit, &mut place, deadline).await?;
+    calls.set(group, key, value, storing.ttl, storing.source_version, deadline).await
 }
 
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, CallError> {
-    let Some(said) = headers.get(TIMEOUT_HEADER) else { return Ok(None) };
-    let digits = said.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    match digits.and_then(|text| text.parse().ok()) {
-        Some(millis) => Ok(Some(Duration::from_millis(millis))),
-        None => Err(CallError::Invalid(format!(
-            "the {TIMEOUT_HEADER} {said:?} is no time; write whole milliseconds, such as 250"
-        ))),
+fn done(result: Result<(), CallError>) -> Response {
+    match result {
+        Ok(()) => answer(StatusCode::NO_CONTENT, Body::empty(), &[]),
+        Err(error) => failed(&error),
     }
+}
+
+fn not_served(method: &Method, allowed: &'static str) -> Response {
+    let detail = format!("{method} is not served here; of {allowed} each is");
+    let mut response =
+        problem(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not served", &detail);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn found(found: &Answer, headers: &HeaderMap, deadline: Instant) -> Response {
@@ -158,44 +159,6 @@ fn cache_status(found: &Answer, now: Instant) -> String {
         });
     }
     status
-}
-
-pub(crate) fn failed(error: &CallError) -> Response {
-    let words = words(error);
-    let mut response = problem(words.status, words.kind, words.title, &error.to_string());
-    if let Some(after) = retry_after(error) {
-        // The header counts whole seconds, and none would be "at once".
-        let seconds = after.as_secs_f64().ceil().max(1.0);
-        if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
-            response.headers_mut().insert(RETRY_AFTER, value);
-        }
-    }
-    response
-}
-
-fn problem(status: StatusCode, kind: &str, title: &str, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "type": format!("{PROBLEMS}{kind}"),
-        "title": title,
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    let mut response = answer(status, Body::from(format!("{body}\n")), &[]);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn answer(status: StatusCode, body: Body, said: &[(http::HeaderName, String)]) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    for (name, value) in said {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
 }
 
 /// The answer to a HEAD: all that GET would say but the body.

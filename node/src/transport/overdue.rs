@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::transport::calls::{self, CallError};
-use crate::transport::http::{failed, is_grpc};
+use crate::transport::http::is_grpc;
+use crate::transport::http::problem::failed;
 use crate::transport::wire::status;
 
 /// How much later than a handler's own answer this one comes.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use groupcache_proto::cache::{self as wire, stream_request::Call, stream_response::Answer};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::transport::calls::{self, CallError, Calls};
@@ -42,22 +43,30 @@ async fn answer(calls: Calls, request: wire::StreamRequest) -> wire::StreamRespo
                 })
             })
         }
-        Some(Call::Remove(remove)) => match calls::versionless(remove.source_version) {
-            Ok(()) => {
-                let removed = calls.remove(&remove.group, vec![remove.key], deadline).await;
-                removed.map(|()| Answer::Remove(wire::RemoveResponse {}))
-            }
-            Err(error) => Err(error),
-        },
+        Some(Call::Remove(remove)) => {
+            let removed =
+                calls.remove(&remove.group, vec![remove.key], remove.source_version, deadline).await;
+            removed.map(|()| Answer::Remove(wire::RemoveResponse {}))
+        }
         Some(Call::RemoveMany(many)) => {
-            let removed = calls.remove(&many.group, many.keys, deadline).await;
+            let removed = calls.remove(&many.group, many.keys, None, deadline).await;
             removed.map(|()| Answer::RemoveMany(wire::RemoveManyResponse {}))
         }
-        Some(Call::Set(_)) => Err(CallError::NotServed("Set")),
+        Some(Call::Set(asked)) => {
+            set(&calls, asked, deadline).await.map(|()| Answer::Set(wire::SetResponse {}))
+        }
         None => {
             Err(CallError::Invalid("the call is missing, or of a kind this release does not know".into()))
         }
     };
     let answer = answer.unwrap_or_else(|error| Answer::Failure(failure(&error)));
     wire::StreamResponse { id: request.id, answer: Some(answer) }
+}
+
+/// A value on a stream waits beside many others of the same stream: each finds its own room.
+async fn set(calls: &Calls, asked: wire::SetRequest, deadline: Instant) -> Result<(), CallError> {
+    let mut place = calls.incoming().place();
+    place.holds(asked.value.len() as u64)?;
+    let ttl = asked.ttl_ms.map(Duration::from_millis);
+    calls.set(&asked.group, asked.key, asked.value, ttl, asked.source_version, deadline).await
 }

@@ -51,6 +51,11 @@ pub fn words(error: &CallError) -> Words {
         }
         CallError::NotServed(_) => (Code::Unimplemented, 501, "not-served", "Not served by this release"),
         CallError::Partial(_) => (Code::Unavailable, 503, "partial", "Not every node acknowledged"),
+        CallError::ValueTooLarge { .. } => {
+            (Code::InvalidArgument, 413, "value-too-large", "The value is too large")
+        }
+        CallError::NoRoom(_) => (Code::ResourceExhausted, 503, "no-room", "No room for this request now"),
+        CallError::Encoded(_) => (Code::InvalidArgument, 415, "encoded", "An encoded value"),
         CallError::TooLarge => (Code::ResourceExhausted, 413, "too-large", "The answer would be too large"),
         CallError::Get(GetError::NotReady) => {
             (Code::Unavailable, 503, "not-ready", "This node has no membership yet")
@@ -69,11 +74,15 @@ pub fn words(error: &CallError) -> Words {
     Words { code, status, kind, title }
 }
 
+/// When there may be room again: requests are read in less, if their clients send.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
+
 /// When a new try makes sense, if that is known.
 #[must_use]
 pub fn retry_after(error: &CallError) -> Option<Duration> {
     match error {
         CallError::Get(GetError::Load(LoadError::Overloaded { retry_after, .. })) => Some(*retry_after),
+        CallError::NoRoom(_) => Some(ROOM_AGAIN),
         _ => None,
     }
 }

@@ -8,8 +8,7 @@ use groupcache_proto::cache::cache_service_client::CacheServiceClient;
 use groupcache_proto::cache::stream_request::Call;
 use groupcache_proto::cache::stream_response::Answer;
 use groupcache_proto::cache::{
-    FillRequest, FlushRequest, GetManyRequest, GetRequest, SetRequest, StreamRequest, get_response,
-    key_result,
+    FillRequest, FlushRequest, GetManyRequest, GetRequest, StreamRequest, get_response, key_result,
 };
 use groupcache_proto::family;
 use groupcache_proto::family::group_cache_client::GroupCacheClient;
@@ -18,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
-use crate::support::{Cluster, Source, channel, client, config, get, remove, start, text, users};
+use crate::support::{Cluster, Source, channel, client, config, get, http, remove, set, start, text, users};
 
 #[tokio::test]
 async fn each_bad_input_gets_its_own_answer() {
@@ -50,10 +49,24 @@ async fn each_bad_input_gets_its_own_answer() {
 }
 
 #[tokio::test]
-async fn a_node_without_membership_says_so() {
+async fn a_node_without_membership_says_so_to_everything() {
     let node = start(config("a")).await;
-    let status = client(&node).await.get(get("k")).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let mut client = client(&node).await;
+    for status in [
+        client.get(get("k")).await.unwrap_err(),
+        client.set(set("k", "v")).await.unwrap_err(),
+        client.remove(remove("k")).await.unwrap_err(),
+        client.flush(FlushRequest { group: "users".into() }).await.unwrap_err(),
+    ] {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "NOT_READY");
+    }
+    for (method, path) in [("GET", "/k"), ("DELETE", "/k"), ("DELETE", ""), ("PUT", "/k")]
+        .map(|(m, p)| (m, format!("/v1/groups/users/keys{p}")))
+    {
+        let answer = http(node.data, method, &path, "content-length: 0\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("/not-ready"), "{method}: {answer}");
+    }
     assert!(!node.readiness().is_ready());
 }
 
@@ -140,7 +153,8 @@ async fn a_stream_carries_calls_and_survives_their_failures() {
         Call::Get(get("a")),
         Call::Get(get("fail")),
         Call::Remove(remove("a")),
-        Call::Set(SetRequest::default()),
+        Call::Set(set("a", "set")),
+        Call::Set(set("", "set")),
         Call::GetMany(GetManyRequest { group: "users".into(), keys: vec![Bytes::from("b")] }),
     ];
     let requests =
@@ -154,12 +168,12 @@ async fn a_stream_carries_calls_and_survives_their_failures() {
             Answer::Get(_) => "get",
             Answer::GetMany(_) => "get_many",
             Answer::Remove(_) => "remove",
-            Answer::Failure(failure) if Code::from(failure.code) == Code::Unimplemented => "unimplemented",
+            Answer::Set(_) => "set",
             Answer::Failure(_) => "failure",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["get", "failure", "remove", "unimplemented", "get_many"]);
+    assert_eq!(kinds, ["get", "failure", "remove", "set", "failure", "get_many"]);
 }
 
 #[tokio::test]
@@ -167,16 +181,9 @@ async fn what_is_not_served_yet_says_so() {
     let source = Source::start().await;
     let cluster = Cluster::start(1, users(source.address)).await;
     let mut client = client(&cluster.nodes[0]).await;
-    let versioned = groupcache_proto::cache::RemoveRequest { source_version: Some(1), ..remove("k") };
-    for status in [
-        client.set(SetRequest::default()).await.unwrap_err(),
-        client.flush(FlushRequest::default()).await.unwrap_err(),
-        client.fill(FillRequest::default()).await.unwrap_err(),
-        client.remove(versioned).await.unwrap_err(),
-    ] {
-        assert_eq!(status.code(), Code::Unimplemented);
-        assert!(status.message().contains("is not served by this release"), "{status:?}");
-    }
+    let status = client.fill(FillRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert!(status.message().contains("is not served by this release"), "{status:?}");
 }
 
 #[tokio::test]

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod answers;
+mod changes;
 mod cluster;
 mod drain;
 mod handover;
 mod hostile;
 mod http_door;
 mod http_loader;
+mod incoming;
 mod loaders;
 mod many;
 mod membership;

@@ -11,7 +11,7 @@ use groupcache_ring::{Member, Version};
 use prost::Message;
 use tonic::Code;
 
-use crate::support::{Cluster, Source, apply, cluster_client, config, snapshot, start, users, value};
+use crate::support::{Cluster, Source, apply, cluster_client, config, metric, snapshot, start, users, value};
 
 fn only(node: &Node) -> Vec<Member> {
     vec![Member::active(&*node.membership().me().name, node.cluster.to_string())]
@@ -93,22 +93,33 @@ async fn a_push_or_call_that_means_another_is_refused() {
     }
 }
 
+/// Turned red by: a node that is never ready once its first grants are there, or before.
 #[tokio::test]
-async fn readiness_is_membership_and_nothing_else() {
+async fn readiness_is_membership_and_the_first_grants_and_nothing_else() {
     let node = start(config("a")).await;
-    assert_eq!(node.readiness().missing()[0].reason, "no snapshot has been applied yet");
+    let lacks = |name: &str| {
+        let missing = node.readiness().missing().into_iter().find(|missing| missing.name == name);
+        missing.map(|missing| missing.reason).unwrap_or_default()
+    };
+    assert_eq!(lacks("membership"), "no snapshot has been applied yet");
     let mut changes = node.readiness().follow();
     changes.next().await;
     let others = vec![Member::active("b", "127.0.0.1:1")];
     apply(&node, snapshot(Version::new(1, 1), others, Configuration::default())).await;
-    let missing = changes.next().await.unwrap();
-    assert_eq!(missing[0].reason, "snapshot 1.1 does not contain this node");
+    changes.next().await.unwrap();
+    assert_eq!(lacks("membership"), "snapshot 1.1 does not contain this node");
     // The loader does not exist: that is no reason not to be ready.
     let nowhere = users(([127, 0, 0, 1], 1).into());
     apply(&node, snapshot(Version::new(1, 2), only(&node), nowhere)).await;
-    node.readiness().ready().await;
+    // A moment later it has grants, and everyone who asks is told so.
     let described = cluster_client(&node).describe(DescribeRequest {}).await.unwrap().into_inner();
-    assert_eq!(described.state(), MemberState::Active);
+    assert!(!described.serves_copies);
+    assert_eq!(metric(&node, "groupcache_serving_copies{}").await, 0);
+    assert!(!node.readiness().is_ready());
+    node.readiness().ready().await;
+    assert_eq!(metric(&node, "groupcache_serving_copies{}").await, 1);
+    let described = cluster_client(&node).describe(DescribeRequest {}).await.unwrap().into_inner();
+    assert_eq!((described.state(), described.serves_copies), (MemberState::Active, true));
     assert_eq!(described.groups[0].name, "users");
 }
 

@@ -11,14 +11,17 @@ use groupcache_node::node::Node;
 use groupcache_node::transport::peers::Patience;
 use groupcache_process::shutdown::Shutdown;
 use groupcache_proto::cache::cache_service_client::CacheServiceClient;
-use groupcache_proto::cache::{GetRequest, GetResponse, RemoveRequest, get_response};
+use groupcache_proto::cache::{
+    GetRequest, GetResponse, PartialDetail, RemoveRequest, SetRequest, get_response,
+};
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{self, ApplyRequest, ApplyResponse, Configuration};
 use groupcache_proto::convert;
 use groupcache_proto::loader::loader_service_server::{LoaderService, LoaderServiceServer};
 use groupcache_proto::loader::{self, LoadManyRequest, LoadManyResponse, LoadRequest, LoadResponse};
-use groupcache_ring::{Member, Snapshot, Version};
+use groupcache_ring::{Member, Snapshot, State, Version};
 use parking_lot::Mutex;
+use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -118,9 +121,14 @@ pub(crate) fn configuration(kind: cluster::loader::Kind) -> Configuration {
             timeout_ms: 10_000,
             ..Default::default()
         }],
-        ..Default::default()
+        // Short, because a node serves no copies in its first bound; longer than a busy machine lets a beat wait.
+        staleness_bound_ms: 2_000,
+        purge_timeout_ms: 1_000,
     }
 }
+
+/// Between looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Nodes with one membership.
 pub(crate) struct Cluster {
@@ -150,7 +158,15 @@ impl Cluster {
             let answer = apply(node, cluster.snapshot(Version::new(1, 1))).await;
             assert_eq!(answer.faults, Vec::<String>::new());
         }
+        cluster.serve().await;
         cluster
+    }
+
+    /// Waits until every node may serve copies.
+    pub(crate) async fn serve(&self) {
+        for node in &self.nodes {
+            serves(node).await;
+        }
     }
 
     /// A snapshot of all nodes.
@@ -179,8 +195,28 @@ pub(crate) fn snapshot(
     members: Vec<Member>,
     configuration: Configuration,
 ) -> cluster::Snapshot {
-    let made = Snapshot::new("uid", version, Version::PROVISIONAL, Vec::new(), members).unwrap();
+    // Settled, and granted by an odd number of members.
+    let active = members.iter().filter(|member| member.state == State::Active);
+    let mut grantors: Vec<String> = active.map(|member| member.name.clone()).collect();
+    if grantors.len().is_multiple_of(2) {
+        grantors.pop();
+    }
+    let made = Snapshot::new("uid", version, version, grantors, members).unwrap();
     convert::snapshot_to_wire(&made, configuration)
+}
+
+/// Waits until a node may serve copies.
+pub(crate) async fn serves(node: &Node) {
+    while !node.groups().grants().serves_now() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A number of a node's metrics.
+pub(crate) async fn metric(node: &Node, name: &str) -> u64 {
+    let metrics = http(node.admin, "GET", "/metrics", "").await;
+    let line = metrics.lines().find(|line| line.starts_with(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 pub(crate) async fn apply(node: &Node, snapshot: cluster::Snapshot) -> ApplyResponse {
@@ -205,8 +241,24 @@ pub(crate) fn get(key: impl Into<Bytes>) -> GetRequest {
     GetRequest { group: "users".into(), key: key.into(), fill_token_wanted: false }
 }
 
+pub(crate) fn set(key: &str, value: impl Into<Bytes>) -> SetRequest {
+    let (group, key) = ("users".into(), Bytes::from(key.to_owned()));
+    SetRequest { group, key, value: value.into(), ttl_ms: None, source_version: None }
+}
+
 pub(crate) fn remove(key: &str) -> RemoveRequest {
     RemoveRequest { group: "users".into(), key: Bytes::from(key.to_owned()), source_version: None }
+}
+
+/// The nodes that a failure names.
+pub(crate) fn named(status: &Status) -> Vec<String> {
+    let rich = tonic_types::Status::decode(status.details()).unwrap();
+    assert_eq!(rich.details[0].type_url, "type.googleapis.com/groupcache.v1.PartialDetail");
+    assert_eq!(tonic_types::StatusExt::get_details_error_info(status).unwrap().reason, "PARTIAL");
+    let detail = PartialDetail::decode(&*rich.details[0].value).unwrap();
+    let mut named: Vec<_> = detail.failures.into_iter().map(|failure| failure.node).collect();
+    named.sort();
+    named
 }
 
 /// The value a node answers.
@@ -235,4 +287,13 @@ pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 pub(crate) async fn http(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
     let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
     String::from_utf8_lossy(&raw(address, request.as_bytes()).await).into_owned()
+}
+
+/// A PUT of a value.
+pub(crate) async fn put(address: SocketAddr, path: &str, headers: &str, value: &[u8]) -> String {
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+        value.len()
+    );
+    String::from_utf8_lossy(&raw(address, &[head.as_bytes(), value].concat()).await).into_owned()
 }

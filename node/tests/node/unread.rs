@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
-use crate::support::{Cluster, Source, client, config, get, http, start, users, value};
+use crate::support::{Cluster, Source, client, config, get, metric, start, users, value};
 
 /// Larger than any window that a client opens unasked.
 const LARGE: usize = 1 << 20;
@@ -45,6 +45,7 @@ async fn one_node(source: &Source, memory: u64) -> Cluster {
     let cluster = Cluster { nodes: vec![node], configuration: users(source.address) };
     let pushed = cluster.snapshot(groupcache_ring::Version::new(1, 1));
     assert_eq!(crate::support::apply(&cluster.nodes[0], pushed).await.faults, Vec::<String>::new());
+    cluster.serve().await;
     cluster
 }
 
@@ -72,8 +73,8 @@ async fn a_client_that_does_not_read_loses_its_connection() {
 async fn unread_answers_stay_inside_their_budget_and_make_room_for_others() {
     let source = Source::start().await;
     source.put("large", &"v".repeat(LARGE));
-    // An eighth for what is in flight, half of that for answers: four of these.
-    let cluster = one_node(&source, 64 << 20).await;
+    // An eighth for what is in flight, a third of that for answers: four of these.
+    let cluster = one_node(&source, 96 << 20).await;
     let node = &cluster.nodes[0];
     let mut unread = Vec::new();
     for ask in [over_http, over_grpc].iter().cycle().take(6) {
@@ -83,11 +84,7 @@ async fn unread_answers_stay_inside_their_budget_and_make_room_for_others() {
             unread.push(tokio::spawn(async move { sender.send_request(request).await }));
         }
     }
-    let taken = async || {
-        let metrics = http(node.admin, "GET", "/metrics", "").await;
-        let line = metrics.lines().find(|line| line.starts_with("groupcache_outgoing_bytes{}")).unwrap();
-        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
-    };
+    let taken = async || metric(node, "groupcache_outgoing_bytes{}").await;
     while taken().await < 4 << 20 {
         tokio::task::yield_now().await;
     }

@@ -766,6 +766,9 @@ pub struct DescribeResponse {
     pub build_version: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "9")]
     pub groups: ::prost::alloc::vec::Vec<GroupDescription>,
+    /// True while it holds the grants to serve what it keeps; otherwise it loads whatever it is asked.
+    #[prost(bool, tag = "10")]
+    pub serves_copies: bool,
 }
 /// GroupDescription is what a node holds of one group.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use groupcache_client::client::Client;
+use groupcache_client::config::Builder;
 
 use crate::output::Output;
 
-/// Asks a groupcache cluster: get, remove, describe, and a load generator.
+/// Asks a groupcache cluster: get, set, remove, flush, describe, and a load generator.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -15,6 +17,7 @@ use crate::output::Output;
         Examples:\n  \
         groupcachectl --address dns:///quickstart:8080 get unicode U+1F980\n  \
         groupcachectl remove unicode U+1F980 U+0041\n  \
+        groupcachectl set pages / - --ttl 10m < page.html\n  \
         groupcachectl load --group unicode --cold-key U+1F980 --concurrent 1000\n  \
         groupcachectl load --group unicode --keys-from unicode --callers 32 --duration 10s --output json"
 )]
@@ -32,12 +35,22 @@ pub(crate) struct Shared {
     /// Every address behind a name is used.
     #[arg(long, env = "GROUPCACHE_ADDRESS", default_value = "127.0.0.1:8080", global = true)]
     pub(crate) address: String,
-    /// When a call is given up, its retry included.
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, global = true)]
-    pub(crate) deadline: Duration,
+    /// When a call is given up, its retry included. The default is 5s, and 10s for set, remove and flush: they take longer where a node is away.
+    #[arg(long, value_parser = humantime::parse_duration, global = true)]
+    pub(crate) deadline: Option<Duration>,
     /// For whom the output is.
     #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
     pub(crate) output: Output,
+}
+
+impl Shared {
+    /// A client's settings as these arguments have them.
+    pub(crate) fn builder(&self) -> Builder {
+        match self.deadline {
+            Some(deadline) => Client::builder().deadline(deadline).change_deadline(deadline),
+            None => Client::builder(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +77,32 @@ pub(crate) enum Command {
         /// The keys, as text.
         #[arg(required = true, num_args = 1..=1024)]
         keys: Vec<String>,
+        /// The source's version of one key: what is loaded with a lower one is not kept.
+        #[arg(long)]
+        source_version: Option<u64>,
+    },
+    /// Store a value in the cache, in place of what any node holds. The source stays the truth: change it first.
+    Set {
+        /// The group's name.
+        group: String,
+        /// The key, as text.
+        key: String,
+        /// The value, as text; left out, or -: all of standard input.
+        value: Option<String>,
+        /// For how long it may be used, for example 90s or 10m, if that is shorter than the group's ttl.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        ttl: Option<Duration>,
+        /// The source's version of the value.
+        #[arg(long)]
+        source_version: Option<u64>,
+    },
+    /// Purge every key of a group from every node. Asks first where somebody sits at a terminal.
+    Flush {
+        /// The group's name.
+        group: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// Ask every node who it is, what it holds and which membership it has adopted.
     Describe {

@@ -1,11 +1,11 @@
-//! get, get-many and remove: one call each.
+//! get and get-many: one call each.
 
 use std::io::Write;
 
 use anyhow::Context;
 use bytes::Bytes;
 use groupcache_client::client::{Answer, Client};
-use groupcache_client::error::{GetError, RemoveError};
+use groupcache_client::error::GetError;
 use serde_json::{Map, Value, json};
 
 use crate::args::Shared;
@@ -13,7 +13,7 @@ use crate::output::{Outcome, Output, bytes_field};
 
 /// Connects as the shared arguments say.
 pub(crate) async fn connect(shared: &Shared) -> anyhow::Result<Client> {
-    let client = Client::builder().deadline(shared.deadline).connect(&shared.address).await;
+    let client = shared.builder().connect(&shared.address).await;
     client.with_context(|| format!("cannot reach {} (--address or GROUPCACHE_ADDRESS)", shared.address))
 }
 
@@ -57,31 +57,6 @@ pub(crate) async fn get_many(shared: &Shared, group: &str, keys: &[String]) -> a
         println!("{}", json!({ "group": group, "results": rows }));
     }
     Ok(outcome)
-}
-
-pub(crate) async fn remove(shared: &Shared, group: &str, keys: &[String]) -> anyhow::Result<Outcome> {
-    let client = connect(shared).await?;
-    let result = match keys {
-        [key] => client.remove(group, key.clone()).await,
-        keys => client.remove_many(group, keys.iter().cloned().map(Bytes::from).collect()).await,
-    };
-    if shared.output == Output::Text {
-        result.with_context(|| format!("remove of {} from group {group}", keys.join(", ")))?;
-        println!("removed from every node: {}", keys.join(", "));
-        return Ok(Outcome::Done);
-    }
-    let mut report = Map::from_iter([("group".to_owned(), json!(group)), ("keys".to_owned(), json!(keys))]);
-    report.insert("removed".to_owned(), json!(result.is_ok()));
-    if let Err(error) = &result {
-        report.insert("error".to_owned(), json!(error.to_string()));
-    }
-    if let Err(RemoveError::Partial(nodes)) = &result {
-        let nodes: Vec<_> =
-            nodes.iter().map(|node| json!({ "node": node.node, "reason": node.reason })).collect();
-        report.insert("missing".to_owned(), json!(nodes));
-    }
-    println!("{}", Value::Object(report));
-    Ok(if result.is_ok() { Outcome::Done } else { Outcome::Failed })
 }
 
 fn as_json(group: &str, key: &str, answer: &Answer) -> Map<String, Value> {

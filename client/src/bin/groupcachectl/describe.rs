@@ -1,6 +1,7 @@
 //! describe: asks every node who it is, one by one, over the cluster port.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use groupcache_client::resolve::{Dns, Resolve};
@@ -14,6 +15,9 @@ use tonic::transport::Endpoint;
 use crate::args::Shared;
 use crate::output::{Outcome, Output};
 
+/// How long a node is waited for, unless told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) async fn describe(shared: &Shared, addresses: &str) -> anyhow::Result<Outcome> {
     let targets = addresses.split(',').map(|address| address.trim().parse());
     let targets: Vec<Target> = targets.collect::<Result<_, _>>().context("--cluster-address")?;
@@ -23,12 +27,13 @@ pub(crate) async fn describe(shared: &Shared, addresses: &str) -> anyhow::Result
     if nodes.is_empty() {
         bail!("{addresses} has no address");
     }
+    let patience = shared.deadline.unwrap_or(PATIENCE);
     let mut failed = false;
     let mut reports = Vec::new();
     for node in nodes {
-        let answer = match timeout(shared.deadline, ask(node)).await {
+        let answer = match timeout(patience, ask(node)).await {
             Ok(answer) => answer,
-            Err(_) => Err(anyhow::anyhow!("no answer within {:?}", shared.deadline)),
+            Err(_) => Err(anyhow::anyhow!("no answer within {patience:?}")),
         };
         failed |= answer.is_err();
         match (shared.output, answer) {
@@ -68,9 +73,10 @@ fn state(answer: &DescribeResponse) -> &'static str {
 fn print_text(address: SocketAddr, answer: &DescribeResponse) {
     let version = answer.version.unwrap_or_default();
     println!(
-        "{}\t{address}\t{}\tversion {}.{}\tring {:016x}\tboot {:016x}\trelease {}",
+        "{}\t{address}\t{}, {}\tversion {}.{}\tring {:016x}\tboot {:016x}\trelease {}",
         answer.node,
         state(answer),
+        if answer.serves_copies { "serves copies" } else { "has no grants: loads whatever it is asked" },
         version.epoch,
         version.sequence,
         answer.ring_hash,
@@ -100,6 +106,7 @@ fn as_json(address: SocketAddr, answer: &DescribeResponse) -> Value {
         "address": address,
         "pod_uid": answer.pod_uid,
         "state": state(answer),
+        "serves_copies": answer.serves_copies,
         "epoch": version.epoch,
         "sequence": version.sequence,
         "ring_hash": format!("{:016x}", answer.ring_hash),

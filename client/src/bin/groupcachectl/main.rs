@@ -1,7 +1,8 @@
-//! Asks a cluster from the command line: get, remove, describe, load.
+//! Asks a cluster from the command line: get, set, remove, flush, describe, load.
 
 mod args;
 mod call;
+mod change;
 mod describe;
 mod load;
 mod output;
@@ -19,7 +20,13 @@ async fn main() -> ExitCode {
     let result = match &args.command {
         Command::Get { group, key } => call::get(&args.shared, group, key).await,
         Command::GetMany { group, keys } => call::get_many(&args.shared, group, keys).await,
-        Command::Remove { group, keys } => call::remove(&args.shared, group, keys).await,
+        Command::Remove { group, keys, source_version } => {
+            change::remove(&args.shared, group, keys, *source_version).await
+        }
+        Command::Set { group, key, value, ttl, source_version } => {
+            change::set(&args.shared, group, key, value.as_deref(), *ttl, *source_version).await
+        }
+        Command::Flush { group, yes } => change::flush(&args.shared, group, *yes).await,
         Command::Describe { cluster_address } => describe::describe(&args.shared, cluster_address).await,
         Command::Load(load) => load::load(&args.shared, load).await,
     };
