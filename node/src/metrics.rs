@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -38,6 +39,8 @@ impl Metrics {
         add.family("groupcache_load_queue_wait_seconds", self.loads.waited.clone());
         add.family("groupcache_loads_shed_total", self.loads.shed.clone());
         add.family("groupcache_peer_requests_total", self.peers.requests.clone());
+        add.family("groupcache_peer_breakers_opened_total", self.peers.silenced.clone());
+        add.family("groupcache_peer_breakers_open", self.peers.silent.clone());
         add.family("groupcache_snapshots_total", self.snapshots.outcomes.clone());
         add.family("groupcache_connections_total", self.connections.opened.clone());
         add.family("groupcache_connections_refused_total", self.connections.refused.clone());
@@ -162,7 +165,7 @@ impl LoadMetrics {
 /// How a call to another node ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PeerLabels {
-    /// The call: fetch, purge, snapshot or announce.
+    /// The call: fetch, peek, purge, store, beat, bar, snapshot or announce.
     pub call: &'static str,
     /// ok, unreachable, refused or deadline.
     pub code: &'static str,
@@ -172,11 +175,24 @@ pub struct PeerLabels {
 #[derive(Clone, Debug, Default)]
 pub struct PeerMetrics {
     requests: Family<PeerLabels, Counter>,
+    silenced: Counter,
+    silent: Gauge,
 }
 
 impl PeerMetrics {
+    /// A node is not asked any more: it has shown no sign of life.
+    pub fn not_asked(&self) {
+        self.silenced.inc();
+        self.silent.inc();
+    }
+
+    /// It is asked again, or gone.
+    pub fn asked_again(&self) {
+        self.silent.dec();
+    }
+
     fn begin(&self) {
-        for call in ["fetch", "purge", "snapshot", "announce"] {
+        for call in ["fetch", "peek", "purge", "store", "beat", "bar", "snapshot", "announce"] {
             for code in ["ok", "unreachable", "refused", "deadline"] {
                 drop(self.requests.get_or_create(&PeerLabels { call, code }));
             }

@@ -5,21 +5,24 @@
 //! * [`overdue`]: calls that are never sent whole.
 //! * [`calls`]: what every door does with a call: find the group, check the key, ask, by a deadline.
 //! * [`data_server`], [`stream`], [`family_server`], [`http`]: the doors of the data port.
-//! * [`cluster_server`]: the cluster port, with `invalidation_server` for what Removes need; [`control`] is what it needs to know of memberships.
+//! * [`cluster_server`]: the cluster port, with `invalidation_server` for what Removes need and `cluster_server::exchange` for many calls over one stream; [`control`] is what it needs to know of memberships.
 //! * [`peers`]: the way to other nodes.
 //! * [`wire`]: one table, our words to messages and statuses and back.
 
 pub mod calls;
 pub mod cluster_server;
+mod connection;
 pub mod control;
 pub mod data_server;
 pub mod doors;
 pub mod family_server;
+mod fetching;
 pub mod http;
 mod invalidation_server;
 pub mod listener;
 pub mod outgoing;
 pub mod overdue;
+mod parked;
 pub mod peers;
 pub mod preface;
 pub mod stream;

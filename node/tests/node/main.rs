@@ -9,5 +9,8 @@ mod hostile;
 mod http_door;
 mod http_loader;
 mod membership;
+mod proxy;
+mod silence;
+mod streams;
 mod support;
 mod unread;

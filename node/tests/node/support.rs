@@ -17,7 +17,7 @@ use groupcache_proto::cluster::{self, ApplyRequest, ApplyResponse, Configuration
 use groupcache_proto::convert;
 use groupcache_proto::loader::loader_service_server::{LoaderService, LoaderServiceServer};
 use groupcache_proto::loader::{self, LoadManyRequest, LoadManyResponse, LoadRequest, LoadResponse};
-use groupcache_ring::{Member, Snapshot, Version};
+use groupcache_ring::{Member, Snapshot, State, Version};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -118,9 +118,14 @@ pub(crate) fn configuration(kind: cluster::loader::Kind) -> Configuration {
             timeout_ms: 10_000,
             ..Default::default()
         }],
-        ..Default::default()
+        // Short, because a node serves no copies in its first bound; longer than a busy machine lets a beat wait.
+        staleness_bound_ms: 2_000,
+        purge_timeout_ms: 1_000,
     }
 }
+
+/// Between looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Nodes with one membership.
 pub(crate) struct Cluster {
@@ -150,7 +155,15 @@ impl Cluster {
             let answer = apply(node, cluster.snapshot(Version::new(1, 1))).await;
             assert_eq!(answer.faults, Vec::<String>::new());
         }
+        cluster.serve().await;
         cluster
+    }
+
+    /// Waits until every node may serve copies.
+    pub(crate) async fn serve(&self) {
+        for node in &self.nodes {
+            serves(node).await;
+        }
     }
 
     /// A snapshot of all nodes.
@@ -179,8 +192,25 @@ pub(crate) fn snapshot(
     members: Vec<Member>,
     configuration: Configuration,
 ) -> cluster::Snapshot {
-    let made = Snapshot::new("uid", version, Version::PROVISIONAL, Vec::new(), members).unwrap();
+    // Settled, and granted by an odd number of members.
+    let active = members.iter().filter(|member| member.state == State::Active);
+    let mut grantors: Vec<String> = active.map(|member| member.name.clone()).collect();
+    if grantors.len().is_multiple_of(2) {
+        grantors.pop();
+    }
+    let made = Snapshot::new("uid", version, version, grantors, members).unwrap();
     convert::snapshot_to_wire(&made, configuration)
+}
+
+/// Waits until a node may serve copies.
+pub(crate) async fn serves(node: &Node) {
+    let serves = || {
+        let grants = node.groups().grants();
+        grants.serves(grants.clock().now())
+    };
+    while !serves() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 pub(crate) async fn apply(node: &Node, snapshot: cluster::Snapshot) -> ApplyResponse {
