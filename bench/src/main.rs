@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use groupcache_bench::peers::Rate;
 use groupcache_bench::rounds::Figure;
 use groupcache_bench::trace::{HitRatios, PERCENT};
-use groupcache_bench::{hit, memory, ring, trace};
+use groupcache_bench::{hit, memory, peers, ring, trace};
 use groupcache_group::group::StoreKind;
 
 /// Benchmarks beside their neighbours, in one run. Build with --release; see bench/README.md for how to read them.
@@ -38,6 +39,12 @@ enum Bench {
     },
     /// Who owns a key, in clusters of 3, 10 and 50.
     Ring,
+    /// Fetches from another node over one link: streams beside a call for each.
+    Peers {
+        /// Callers at the same time, one number after the other.
+        #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+        callers: Vec<usize>,
+    },
     /// What an entry really costs, beside what is charged for it.
     Memory {
         /// Whose entries.
@@ -83,6 +90,15 @@ fn main() -> anyhow::Result<()> {
                 anyhow::ensure!((1..=256).contains(&threads), "--threads takes numbers from 1 to 256");
                 eprintln!("measuring with {threads} thread(s), {rounds} rounds");
                 figures.push(hit::run(*keys as usize, threads, rounds, operations)?);
+            }
+        }
+        Bench::Peers { callers } => {
+            anyhow::ensure!(callers.iter().all(|n| (1..=1_000).contains(n)), "--callers takes 1 to 1,000");
+            for rates in peers::run(callers, rounds, operations)? {
+                match args.output {
+                    Output::Json => println!("{}", serde_json::to_string(&rates)?),
+                    Output::Text => print_rates(&rates),
+                }
             }
         }
         Bench::Ring => figures.push(ring::run(rounds, operations)),
@@ -137,6 +153,16 @@ fn print_table(figures: &[Figure]) {
             ratio,
             figure.over_first_ns
         );
+    }
+}
+
+/// One line per way of asking, each compared with the first.
+fn print_rates(rates: &[Rate]) {
+    println!("{:<24}{:>8}{:>14}{:>20}{:>8}", "", "callers", "fetches/s", "slowest-fastest", "ratio");
+    for rate in rates {
+        let spread = format!("{:.0}-{:.0}", rate.spread.0, rate.spread.1);
+        let ratio = rate.per_second / rates[0].per_second;
+        println!("{:<24}{:>8}{:>14.0}{:>20}{:>8.2}", rate.name, rate.callers, rate.per_second, spread, ratio);
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -40,6 +41,8 @@ impl Metrics {
         add.family("groupcache_load_retries_total", self.loads.retries.clone());
         add.family("groupcache_loads_refused_total", self.loads.refused.clone());
         add.family("groupcache_peer_requests_total", self.peers.requests.clone());
+        add.family("groupcache_peer_breakers_opened_total", self.peers.silenced.clone());
+        add.family("groupcache_peer_breakers_open", self.peers.silent.clone());
         add.family("groupcache_snapshots_total", self.snapshots.outcomes.clone());
         add.family("groupcache_connections_total", self.connections.opened.clone());
         add.family("groupcache_connections_refused_total", self.connections.refused.clone());
@@ -192,9 +195,22 @@ pub struct PeerLabels {
 #[derive(Clone, Debug, Default)]
 pub struct PeerMetrics {
     requests: Family<PeerLabels, Counter>,
+    silenced: Counter,
+    silent: Gauge,
 }
 
 impl PeerMetrics {
+    /// A node is not asked any more: it has shown no sign of life.
+    pub fn not_asked(&self) {
+        self.silenced.inc();
+        self.silent.inc();
+    }
+
+    /// It is asked again, or gone.
+    pub fn asked_again(&self) {
+        self.silent.dec();
+    }
+
     fn begin(&self) {
         for call in ["fetch", "fetch_many", "purge", "store", "peek", "beat", "bar", "snapshot", "announce"] {
             for code in ["ok", "unreachable", "refused", "deadline"] {

@@ -98,7 +98,7 @@ fn every_fault_is_named_not_just_the_first() {
 fn what_is_not_served_yet_is_refused_by_name() {
     let mut all = group("all");
     all.mode = GroupMode::Replicated.into();
-    all.abandoned_loads = 99;
+    (all.on_quorum_loss, all.abandoned_loads) = (99, 99);
     let sql = Loader { name: "db".into(), kind: Some(Kind::Sql(SqlLoader::default())), ..Default::default() };
     let said = faults(vec![all], vec![loader("users"), sql]);
     for feature in ["mode", "onQuorumLoss", "abandonedLoads", "sql"] {

@@ -195,6 +195,12 @@ pub const METRICS: &[Metric] = &[
         "Calls to other nodes by how they ended: ok, unreachable, refused or deadline",
     ),
     counter(
+        "groupcache_peer_breakers_opened_total",
+        &[],
+        "Times that a node was not asked for a while, because it had shown no sign of life",
+    ),
+    gauge("groupcache_peer_breakers_open", &[], "Nodes that fetches do not go to now, for the same reason"),
+    counter(
         "groupcache_snapshots_total",
         &["outcome"],
         "Snapshots offered to this node: adopted, unchanged, older or refused",

@@ -4,29 +4,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use futures::{Stream, stream};
-use groupcache_group::group::{Answer, Group, Origin};
+use groupcache_group::group::{Answer, GetError, Group, Origin};
 use groupcache_group::groups::Groups;
 use groupcache_group::value::Key;
 use groupcache_proto::cluster::{self as wire, cluster_service_server::ClusterService, fetch_response};
 use groupcache_proto::convert;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::transport::calls::{self, CallError};
+use crate::transport::cluster_server::exchange::Exchange;
+use crate::transport::connection::Connection;
 use crate::transport::control::Control;
+use crate::transport::data_server::weighed;
+use crate::transport::fetching::{Fetching, Next};
 use crate::transport::handover_server;
 use crate::transport::invalidation_server;
+use crate::transport::outgoing::{Carried, OutOfRoom, Weight};
+use crate::transport::overdue::deadline_in;
+use crate::transport::parked::Parked;
 use crate::transport::wire::{fetch_response as to_fetch_response, status};
 
+mod exchange;
 mod many;
-
-/// When an owner that has no answer gives the first sign of life.
-const FIRST_SIGN: Duration = Duration::from_millis(50);
-
-/// Between signs of life after that.
-const NEXT_SIGN: Duration = Duration::from_secs(1);
 
 /// How long a node that is behind may take to fetch the newer snapshot before it answers that it knows no such group.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 pub struct ClusterServer {
     groups: Arc<Groups>,
     control: Arc<dyn Control>,
+    parked: Parked,
 }
 
 impl std::fmt::Debug for ClusterServer {
@@ -51,7 +53,7 @@ impl ClusterServer {
     /// Serves from these groups.
     #[must_use]
     pub fn new(groups: Arc<Groups>, control: Arc<dyn Control>) -> Self {
-        ClusterServer { groups, control }
+        ClusterServer { groups, control, parked: Parked::default() }
     }
 
     /// Refuses who means another node or process, and notes the caller's version.
@@ -99,32 +101,37 @@ impl ClusterServer {
 
     /// Answers as the owner: from main or by a load, never by asking further.
     async fn answer(self, request: wire::FetchRequest, deadline: Instant) -> Result<Answer, CallError> {
+        if request.ticket != 0
+            && let Some(answer) = self.parked.collect(request.ticket)
+        {
+            return Ok(answer);
+        }
         let group = self.group(request.caller.as_ref(), &request.group, deadline).await;
         let group = group.ok_or(CallError::UnknownGroup(request.group))?;
         let key = Key::new(request.key, group.settings().max_key_bytes)?;
         calls::get(&group, key, Origin::Peer, deadline).await
     }
-}
 
-/// A Fetch on its way: the answer to come, and when to give the next sign of life. Dropped when the asker goes.
-struct Fetching {
-    answer: BoxFuture<'static, Result<Answer, CallError>>,
-    next_sign: Instant,
-    server: ClusterServer,
-}
+    /// What main holds.
+    fn peeked(&self, request: &wire::PeekRequest) -> Result<wire::PeekResponse, Status> {
+        self.admit(request.caller.as_ref())?;
+        let value = self.groups.held(&request.group, &request.key).as_ref().and_then(handover_server::shown);
+        Ok(wire::PeekResponse { version: self.wire_version(), value })
+    }
 
-impl Fetching {
-    async fn next(mut self) -> (Result<wire::FetchResponse, Status>, Option<Self>) {
-        tokio::select! {
-            biased;
-            answer = &mut self.answer => (to_fetch_response(self.server.version(), answer), None),
-            // Nothing is lost here: the answer's future stays in self.
-            () = sleep_until(self.next_sign) => {
-                self.next_sign = Instant::now() + NEXT_SIGN;
-                let outcome = Some(fetch_response::Outcome::Pending(wire::Pending {}));
-                (Ok(wire::FetchResponse { version: self.server.wire_version(), outcome }), Some(self))
-            }
-        }
+    fn purged(&self, request: wire::PurgeRequest) -> Result<wire::PurgeResponse, Status> {
+        self.admit(request.caller.as_ref())?;
+        invalidation_server::purge(&self.groups, self.control.boot(), request)
+    }
+
+    fn stored(&self, request: wire::StoreRequest) -> Result<wire::StoreResponse, Status> {
+        self.admit(request.caller.as_ref())?;
+        invalidation_server::store(&self.groups, request)
+    }
+
+    async fn beaten(&self, request: wire::BeatRequest) -> Result<wire::BeatResponse, Status> {
+        self.admit(request.caller.as_ref())?;
+        invalidation_server::beat(&self.groups, &self.control, request).await
     }
 }
 
@@ -139,36 +146,56 @@ impl ClusterService for ClusterServer {
         &self,
         request: Request<wire::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
+        let connection = Connection::of(&request);
         let request = request.into_inner();
         self.admit(request.caller.as_ref())?;
         let deadline = calls::deadline(Some(Duration::from_millis(request.deadline_ms)));
-        let next_sign = Instant::now() + FIRST_SIGN;
-        let answer = Box::pin(self.clone().answer(request, deadline));
-        let fetching = Fetching { answer, next_sign, server: self.clone() };
-        let signs = stream::unfold(Some(fetching), async |fetching| match fetching {
-            Some(fetching) => Some(fetching.next().await),
-            None => None,
+        let (server, carried) = (self.clone(), Carried::default());
+        let answer = async move {
+            let answer = server.clone().answer(request, deadline).await;
+            let bytes = answer.as_ref().map_or(0, |answer| answer.entry.value_bytes());
+            // Nothing is written before there is room for it.
+            match connection.unsent.place(bytes, deadline).await {
+                Ok(place) => (to_fetch_response(server.version(), answer), place),
+                Err(OutOfRoom) => (Err(status(&GetError::DeadlineExceeded.into())), None),
+            }
+        };
+        let fetching = Some(Fetching::begin(Box::pin(answer)));
+        let (server, given) = (self.clone(), carried.clone());
+        let signs = stream::unfold(fetching, move |fetching| {
+            let (server, given) = (server.clone(), given.clone());
+            async move {
+                Some(match fetching?.next().await {
+                    Next::Answer((response, place)) => {
+                        given.add(place);
+                        (response, None)
+                    }
+                    Next::Sign(fetching) => {
+                        let outcome = Some(fetch_response::Outcome::Pending(wire::Pending {}));
+                        let sign = wire::FetchResponse { version: server.wire_version(), outcome };
+                        (Ok(sign), Some(fetching))
+                    }
+                })
+            }
         });
-        Ok(Response::new(Box::pin(signs)))
+        Ok(streamed(Box::pin(signs), carried))
     }
 
     async fn peek(
         &self,
         request: Request<wire::PeekRequest>,
     ) -> Result<Response<wire::PeekResponse>, Status> {
-        let request = request.into_inner();
-        self.admit(request.caller.as_ref())?;
-        let value = self.groups.held(&request.group, &request.key).as_ref().and_then(handover_server::shown);
-        Ok(Response::new(wire::PeekResponse { version: self.wire_version(), value }))
+        let deadline = deadline_in(request.metadata())?;
+        let peeked = self.peeked(&request.into_inner())?;
+        let bytes = peeked.value.as_ref().map_or(0, |entry| entry.value.len());
+        Ok(weighed(peeked, Weight { bytes, deadline }))
     }
 
     async fn purge(
         &self,
         request: Request<wire::PurgeRequest>,
     ) -> Result<Response<wire::PurgeResponse>, Status> {
-        let request = request.into_inner();
-        self.admit(request.caller.as_ref())?;
-        invalidation_server::purge(&self.groups, self.control.boot(), request).map(Response::new)
+        self.purged(request.into_inner()).map(Response::new)
     }
 
     async fn announce(
@@ -221,18 +248,14 @@ impl ClusterService for ClusterServer {
         &self,
         request: Request<wire::StoreRequest>,
     ) -> Result<Response<wire::StoreResponse>, Status> {
-        let request = request.into_inner();
-        self.admit(request.caller.as_ref())?;
-        invalidation_server::store(&self.groups, request).map(Response::new)
+        self.stored(request.into_inner()).map(Response::new)
     }
 
     async fn beat(
         &self,
         request: Request<wire::BeatRequest>,
     ) -> Result<Response<wire::BeatResponse>, Status> {
-        let request = request.into_inner();
-        self.admit(request.caller.as_ref())?;
-        invalidation_server::beat(&self.groups, &self.control, request).await.map(Response::new)
+        self.beaten(request.into_inner()).await.map(Response::new)
     }
 
     async fn bar(&self, request: Request<wire::BarRequest>) -> Result<Response<wire::BarResponse>, Status> {
@@ -262,9 +285,11 @@ impl ClusterService for ClusterServer {
 
     async fn exchange(
         &self,
-        _: Request<Streaming<wire::ExchangeRequest>>,
+        request: Request<Streaming<wire::ExchangeRequest>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
-        Err(status(&CallError::NotServed("Exchange")))
+        let (connection, carried) = (Connection::of(&request), Carried::default());
+        let answers = Exchange::new(self.clone(), connection, carried.clone(), request.into_inner());
+        Ok(streamed(Box::pin(answers), carried))
     }
 
     async fn fetch_many(
@@ -275,6 +300,13 @@ impl ClusterService for ClusterServer {
         self.admit(request.caller.as_ref())?;
         Ok(Response::new(self.clone().answers_of(request)?))
     }
+}
+
+/// Answers whose places go out with them.
+fn streamed<T>(answers: Answers<T>, carried: Carried) -> Response<Answers<T>> {
+    let mut response = Response::new(answers);
+    response.extensions_mut().insert(carried);
+    response
 }
 
 fn describe(group: &Group) -> wire::GroupDescription {

@@ -8,7 +8,8 @@ use groupcache_proto::cache::{self as wire, cache_service_server::CacheService};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::transport::calls::{CallError, Calls};
-use crate::transport::outgoing::Weight;
+use crate::transport::connection::Connection;
+use crate::transport::outgoing::{Carried, Weight};
 use crate::transport::overdue::deadline_in;
 use crate::transport::stream;
 use crate::transport::wire::{get_response, key_result, status};
@@ -112,8 +113,12 @@ impl CacheService for DataServer {
         &self,
         request: Request<Streaming<wire::StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let answers = stream::answers(self.calls.clone(), request.into_inner());
-        Ok(Response::new(Box::pin(answers)))
+        let (connection, carried) = (Connection::of(&request), Carried::default());
+        let answers =
+            stream::answers(self.calls.clone(), request.into_inner(), connection.unsent, carried.clone());
+        let mut response: Response<Self::StreamStream> = Response::new(Box::pin(answers));
+        response.extensions_mut().insert(carried);
+        Ok(response)
     }
 }
 

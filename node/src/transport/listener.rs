@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::ConnectionMetrics;
+use crate::transport::connection::Connection;
 use crate::transport::http::is_grpc;
 use crate::transport::outgoing::{OutOfRoom, Outgoing, Unsent};
 use crate::transport::overdue;
@@ -150,8 +151,10 @@ async fn connection(
         return;
     };
     let io = TokioIo::new(stream);
-    let unsent = Unsent::new(outgoing);
-    let service = TowerToHyperService::new(Service { router, unsent: unsent.clone() });
+    let known = Connection { unsent: Unsent::new(outgoing), ending: CancellationToken::new() };
+    let ending = known.ending.clone();
+    let unsent = known.unsent.clone();
+    let service = TowerToHyperService::new(Service { router, connection: known });
     let unread = unsent.stalled();
     match protocol {
         Protocol::Http1 => {
@@ -160,7 +163,7 @@ async fn connection(
                 .header_read_timeout(HEAD)
                 .max_buf_size(MAX_HEAD_BYTES as usize)
                 .serve_connection(io, service);
-            let driven = drive(connection, limits, &end);
+            let driven = drive(connection, limits, &end, &ending);
             ended_or_unread(driven, unread, limits).await;
         }
         Protocol::Http2 => {
@@ -172,7 +175,7 @@ async fn connection(
                 .max_header_list_size(MAX_HEAD_BYTES)
                 .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
                 .serve_connection(io, service);
-            let driven = drive(connection, limits, &end);
+            let driven = drive(connection, limits, &end, &ending);
             ended_or_unread(driven, unread, limits).await;
         }
     }
@@ -190,7 +193,7 @@ async fn ended_or_unread(driven: impl Future<Output = ()>, unread: impl Future<O
 }
 
 /// Runs a connection to its end: its own, its age, or the port's.
-async fn drive<C>(connection: C, limits: Limits, end: &End)
+async fn drive<C>(connection: C, limits: Limits, end: &End, ending: &CancellationToken)
 where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
@@ -204,6 +207,8 @@ where
         Some(ended) => ended,
         None => {
             connection.as_mut().graceful_shutdown();
+            // Streams that would go on for ever learn it, too.
+            ending.cancel();
             let Ok(ended) = timeout(GRACE, connection).await else { return };
             ended
         }
@@ -245,7 +250,7 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
 #[derive(Clone)]
 struct Service {
     router: Router,
-    unsent: Unsent,
+    connection: Connection,
 }
 
 impl tower::Service<Request<Incoming>> for Service {
@@ -258,11 +263,13 @@ impl tower::Service<Request<Incoming>> for Service {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let Service { router, unsent } = self.clone();
+        let Service { router, connection } = self.clone();
         Box::pin(async move {
             let grpc = is_grpc(request.headers());
-            let response = overdue::answer(router, request.map(Body::new)).await;
-            Ok(unsent.watch(response).await.unwrap_or_else(|OutOfRoom| overdue::passed(grpc)))
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(connection.clone());
+            let response = overdue::answer(router, request).await;
+            Ok(connection.unsent.watch(response).await.unwrap_or_else(|OutOfRoom| overdue::passed(grpc)))
         })
     }
 }

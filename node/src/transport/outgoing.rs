@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::memory::{InFlightBytes, Reserved};
 
 /// Smaller answers are neither counted nor watched: most are, and all that one connection can hold of them is half a megabyte.
-const SMALL_BYTES: usize = 4 << 10;
+pub(crate) const SMALL_BYTES: usize = 4 << 10;
 
 /// An answer is sent in pieces of this size, the largest frame of HTTP/2 unless both sides agree on more: each one sent is progress.
 const PIECE_BYTES: usize = 16 << 10;
@@ -84,6 +84,33 @@ impl Outgoing {
     }
 }
 
+/// Room for an answer, given back when dropped: in its connection's share, and in the budget.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _share: Reserved,
+    _budget: Reserved,
+}
+
+/// The places of a stream's answers between the moment they are taken to be sent and the moment their body is made. Whoever answers a stream notes it
+/// with the response, and hands it the place of each answer when it gives the answer away. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried {
+    places: Arc<Mutex<Vec<Place>>>,
+}
+
+impl Carried {
+    /// An answer with this place is given away.
+    pub(crate) fn add(&self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.places.lock().push(place);
+        }
+    }
+
+    fn take(&self) -> Vec<Place> {
+        std::mem::take(&mut self.places.lock())
+    }
+}
+
 /// There was no room for an answer before its call's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfRoom;
@@ -124,8 +151,7 @@ struct Answers {
 #[derive(Debug)]
 struct Answer {
     moved: Mutex<Instant>,
-    /// Its places in the share and in the budget.
-    _places: Option<(Reserved, Reserved)>,
+    _places: Vec<Place>,
 }
 
 impl Unsent {
@@ -138,20 +164,26 @@ impl Unsent {
 
     /// The response with its body watched until its last byte is sent, once there is a place for it.
     pub(crate) async fn watch(&self, mut response: Response<Body>) -> Result<Response<Body>, OutOfRoom> {
-        let answer = match response.extensions_mut().remove::<Weight>() {
-            Some(Weight { bytes, deadline }) if bytes >= SMALL_BYTES => {
-                let places = timeout_at(deadline, self.places(bytes as u64)).await;
-                Some(self.note(Some(places.map_err(|_| OutOfRoom)?)))
-            }
-            _ => None,
+        let place = match response.extensions_mut().remove::<Weight>() {
+            Some(Weight { bytes, deadline }) => self.place(bytes, deadline).await?,
+            None => None,
         };
+        let answer = place.map(|place| self.note(vec![place]));
+        let carried = response.extensions_mut().remove::<Carried>();
         let unsent = self.clone();
-        Ok(response.map(|inner| Body::new(Watched { inner, unsent, answer, rest: Bytes::new() })))
+        Ok(response.map(|inner| Body::new(Watched { inner, unsent, answer, carried, rest: Bytes::new() })))
     }
 
-    async fn places(&self, bytes: u64) -> (Reserved, Reserved) {
-        let own = self.shared.share.reserve(bytes).await;
-        (own, self.shared.outgoing.reserve(bytes).await)
+    /// Room for an answer of that many bytes, as soon as there is some; a small one needs none.
+    pub(crate) async fn place(&self, bytes: usize, deadline: Instant) -> Result<Option<Place>, OutOfRoom> {
+        if bytes < SMALL_BYTES {
+            return Ok(None);
+        }
+        let place = async {
+            let share = self.shared.share.reserve(bytes as u64).await;
+            Place { _share: share, _budget: self.shared.outgoing.reserve(bytes as u64).await }
+        };
+        timeout_at(deadline, place).await.map(Some).map_err(|_| OutOfRoom)
     }
 
     /// Returns when an answer has made no progress for longer than there is patience.
@@ -168,7 +200,7 @@ impl Unsent {
         }
     }
 
-    fn note(&self, places: Option<(Reserved, Reserved)>) -> Arc<Answer> {
+    fn note(&self, places: Vec<Place>) -> Arc<Answer> {
         let answer = Arc::new(Answer { moved: Mutex::new(Instant::now()), _places: places });
         let mut known = self.shared.known.lock();
         if known.len() >= SWEEP_AT {
@@ -193,6 +225,8 @@ struct Watched {
     inner: Body,
     unsent: Unsent,
     answer: Option<Arc<Answer>>,
+    /// Places of what the frames to come are made of.
+    carried: Option<Carried>,
     /// What is left of the frame that is being sent.
     rest: Bytes,
 }
@@ -201,7 +235,7 @@ impl Watched {
     fn piece(&mut self) -> Frame<Bytes> {
         let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
         let unsent = &self.unsent;
-        let answer = self.answer.get_or_insert_with(|| unsent.note(None)).clone();
+        let answer = self.answer.get_or_insert_with(|| unsent.note(Vec::new())).clone();
         Frame::data(Bytes::from_owner(Piece { bytes, answer }))
     }
 }
@@ -226,6 +260,11 @@ impl http_body::Body for Watched {
             Some(Ok(frame)) => frame,
             other => return Poll::Ready(other),
         };
+        let places = self.carried.as_ref().map(Carried::take).unwrap_or_default();
+        if !places.is_empty() {
+            // All that was given away since the last frame is in this one.
+            self.answer = Some(self.unsent.note(places));
+        }
         Poll::Ready(Some(Ok(match frame.into_data() {
             Ok(data) if data.len() >= SMALL_BYTES => {
                 self.rest = data;

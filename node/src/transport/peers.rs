@@ -1,7 +1,8 @@
-//! The way to other nodes: one connection to each, made when first used, and signs of life on every fetch.
+//! The way to other nodes: a few streams to each, opened when first used, and signs of life on every fetch.
 //!
 //! A frozen node must cost its peers milliseconds, not deadlines: who neither answers nor shows a sign of life counts as unreachable.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
@@ -26,10 +27,15 @@ use tonic::{Code, Response, Status};
 
 use crate::causes::causes;
 use crate::metrics::PeerMetrics;
-use crate::transport::wire as table;
+use crate::transport::peers::breaker::Breaker;
+use crate::transport::peers::exchange::Exchange;
 
+mod breaker;
+mod exchange;
+mod fetch;
 mod handover;
 mod invalidation;
+mod lane;
 mod many;
 
 /// When a connection attempt is given up.
@@ -43,6 +49,12 @@ const MARGIN: Duration = Duration::from_millis(5);
 
 /// Calls at a time to one node: below the cluster port's own bound, so that none waits unseen inside a connection.
 const CALLS_AT_ONCE: usize = 1000;
+
+/// Purges, stores and bars at a time to one node. They have places of their own: slow fetches hold all of theirs.
+const PURGES_AT_ONCE: usize = 256;
+
+/// Processes that are known at one address: the present one, and the one before, whose calls still end.
+const BOOTS: usize = 2;
 
 /// Largest message from a peer: the largest value twice.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -78,11 +90,17 @@ struct Hint {
     address: String,
 }
 
-/// One member's connection.
-#[derive(Clone, Debug)]
+/// The way to one process of a member's. Connections are made when they are first used, and again after they broke.
+#[derive(Debug)]
 struct Link {
+    boot: u64,
     client: ClusterServiceClient<Channel>,
+    /// Another connection, for values that would hold up others.
+    bulk: ClusterServiceClient<Channel>,
+    exchange: Exchange,
+    breaker: Arc<Breaker>,
     places: Arc<Semaphore>,
+    purges: Arc<Semaphore>,
 }
 
 /// Other nodes, over tonic.
@@ -94,7 +112,7 @@ pub struct TonicPeers {
     heard: mpsc::Sender<Heard>,
     metrics: PeerMetrics,
     /// By address. Held for look-ups only, never over a wait.
-    links: Mutex<HashMap<String, Link>>,
+    links: Mutex<HashMap<String, Vec<Arc<Link>>>>,
     hints: Mutex<HashMap<String, Hint>>,
 }
 
@@ -130,9 +148,9 @@ impl TonicPeers {
     /// If it cannot be reached before `until`.
     pub async fn snapshot(&self, peer: &Member, until: Instant) -> Result<Option<SignedSnapshot>, PeerError> {
         let peer = self.now(peer);
-        let mut link = self.link(&peer);
+        let mut client = self.link(&peer).client.clone();
         let caller = Some(self.caller(&peer, Version::PROVISIONAL));
-        let call = link.client.fetch_snapshot(wire::FetchSnapshotRequest { caller });
+        let call = client.fetch_snapshot(wire::FetchSnapshotRequest { caller });
         let answer = ended(timeout_at(until, call).await);
         self.count("snapshot", &answer);
         Ok(answer?.into_inner().snapshot)
@@ -150,54 +168,36 @@ impl TonicPeers {
         until: Instant,
     ) -> Result<(), PeerError> {
         let peer = self.now(peer);
-        let mut link = self.link(&peer);
+        let mut client = self.link(&peer).client.clone();
         let caller = Some(self.caller(&peer, version));
-        let call = link.client.announce(wire::AnnounceRequest { caller, ..announce });
+        let call = client.announce(wire::AnnounceRequest { caller, ..announce });
         let answer = ended(timeout_at(until, call).await);
         self.count("announce", &answer);
         answer.map(|_| ())
     }
 
-    async fn fetch_from(&self, peer: &Member, request: FetchRequest) -> Result<Fetched, PeerError> {
-        let peer = self.now(peer);
-        let mut link = self.link(&peer);
-        let hard = request.deadline;
-        let _place = place(&link.places, hard).await?;
-        let deadline = hard.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
-        let call = wire::FetchRequest {
-            caller: Some(self.caller(&peer, request.version)),
-            group: request.group.to_string(),
-            key: request.key.to_bytes(),
-            deadline_ms: table::millis(deadline),
-        };
-        let patience = Instant::now() + self.patience.first;
-        let answers = sign(link.client.fetch(call), patience, hard).await?;
-        let mut answers = answers.into_inner();
-        let mut patience = patience;
-        loop {
-            let Some(answer) = sign(answers.message(), patience, hard).await? else {
-                return Err(PeerError::Unreachable("it ended the call without an answer".into()));
-            };
-            if let Some(fetched) = table::fetched(answer) {
-                self.tell(&peer, fetched.version);
-                return Ok(fetched);
-            }
-            patience = Instant::now() + self.patience.next;
-        }
-    }
-
     /// The member as it last described itself.
-    fn now(&self, member: &Member) -> Member {
+    fn now<'a>(&self, member: &'a Member) -> Cow<'a, Member> {
         let hints = self.hints.lock();
         match hints.get(&member.name) {
-            Some(hint) => Member { boot: hint.boot, address: hint.address.clone(), ..member.clone() },
-            None => member.clone(),
+            Some(hint) => {
+                Cow::Owned(Member { boot: hint.boot, address: hint.address.clone(), ..member.clone() })
+            }
+            None => Cow::Borrowed(member),
         }
     }
 
-    fn link(&self, member: &Member) -> Link {
+    fn link(&self, member: &Member) -> Arc<Link> {
         let mut links = self.links.lock();
-        links.entry(member.address.clone()).or_insert_with(|| connect(&member.address)).clone()
+        let known = links.get(&member.address).and_then(|boots| boots.iter().find(|l| l.boot == member.boot));
+        if let Some(link) = known {
+            return Arc::clone(link);
+        }
+        let link = Arc::new(Link::new(member, &self.metrics));
+        let boots = links.entry(member.address.clone()).or_default();
+        boots.insert(0, Arc::clone(&link));
+        boots.truncate(BOOTS);
+        link
     }
 
     fn caller(&self, peer: &Member, version: Version) -> wire::Caller {
@@ -210,9 +210,9 @@ impl TonicPeers {
         }
     }
 
-    fn tell(&self, peer: &Member, version: Version) {
+    fn tell(&self, node: &str, version: Version) {
         // A full queue is fine: every later answer tells again.
-        let _ = self.heard.try_send(Heard { node: Arc::from(peer.name.as_str()), version });
+        let _ = self.heard.try_send(Heard { node: Arc::from(node), version });
     }
 
     fn counted<T>(&self, call: &'static str, answer: Result<T, PeerError>) -> Result<T, PeerError> {
@@ -233,8 +233,9 @@ impl TonicPeers {
 
 impl Peers for TonicPeers {
     fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
-        let peer = peer.clone();
-        Box::pin(async move { self.counted("fetch", self.fetch_from(&peer, request).await) })
+        let peer = self.now(peer);
+        let (link, caller) = (self.link(&peer), self.caller(&peer, request.version));
+        Box::pin(async move { self.counted("fetch", self.fetch_from(&link, caller, request).await) })
     }
 
     fn purge(&self, peer: &Member, request: PurgeRequest) -> BoxFuture<'_, Result<PurgeAck, PeerError>> {
@@ -290,8 +291,24 @@ impl Peers for TonicPeers {
     }
 }
 
+impl Link {
+    fn new(member: &Member, metrics: &PeerMetrics) -> Self {
+        let client = connect(&member.address);
+        let breaker = Arc::new(Breaker::new(metrics.clone()));
+        Link {
+            boot: member.boot,
+            exchange: Exchange::new(&client, &breaker),
+            client,
+            bulk: connect(&member.address),
+            breaker,
+            places: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            purges: Arc::new(Semaphore::new(PURGES_AT_ONCE)),
+        }
+    }
+}
+
 /// A connection that is made when it is first used, and again after it broke.
-fn connect(address: &str) -> Link {
+fn connect(address: &str) -> ClusterServiceClient<Channel> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -305,10 +322,9 @@ fn connect(address: &str) -> Link {
         .keep_alive_timeout(PING)
         .keep_alive_while_idle(true)
         .connect_with_connector_lazy(tcp);
-    let client = ClusterServiceClient::new(channel)
+    ClusterServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    Link { client, places: Arc::new(Semaphore::new(CALLS_AT_ONCE)) }
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 /// A place among the calls to one node: waiting for it is no silence of that node's.

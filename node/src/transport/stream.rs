@@ -1,13 +1,15 @@
-//! Many calls over one stream: answers come as they are ready, and a slow reader holds back what is read from it.
+//! Many calls over one stream: answers come as they are ready, and a slow reader holds back what is read.
 
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use groupcache_group::group::GetError;
 use groupcache_proto::cache::{self as wire, stream_request::Call, stream_response::Answer};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::transport::calls::{self, CallError, Calls};
+use crate::transport::outgoing::{Carried, OutOfRoom, Place, Unsent};
 use crate::transport::wire::{failure, get_response, key_result};
 
 /// Calls of one stream under way; the next is read when one of them has been answered.
@@ -17,27 +19,53 @@ const CALLS_AT_ONCE: usize = 256;
 pub(crate) fn answers(
     calls: Calls,
     requests: Streaming<wire::StreamRequest>,
+    unsent: Unsent,
+    carried: Carried,
 ) -> impl Stream<Item = Result<wire::StreamResponse, Status>> + Send {
     requests
         // A broken stream has nobody left to tell.
         .take_while(|request| std::future::ready(request.is_ok()))
         .filter_map(|request| std::future::ready(request.ok()))
-        .map(move |request| answer(calls.clone(), request))
+        .map(move |request| placed(calls.clone(), unsent.clone(), request))
         .buffer_unordered(CALLS_AT_ONCE)
-        .map(Ok)
+        .map(move |(response, place)| {
+            carried.add(place);
+            Ok(response)
+        })
 }
 
-async fn answer(calls: Calls, request: wire::StreamRequest) -> wire::StreamResponse {
+/// The answer to one call, once there is room for it: nothing of it is written before.
+async fn placed(
+    calls: Calls,
+    unsent: Unsent,
+    request: wire::StreamRequest,
+) -> (wire::StreamResponse, Option<Place>) {
+    let id = request.id;
     let wish = (request.deadline_ms > 0).then(|| Duration::from_millis(request.deadline_ms));
     let deadline = calls::deadline(wish);
+    let (answer, bytes) = answer(calls, request, deadline).await;
+    let (answer, place) = match unsent.place(bytes, deadline).await {
+        Ok(place) => (answer, place),
+        Err(OutOfRoom) => (Answer::Failure(failure(&GetError::DeadlineExceeded.into())), None),
+    };
+    (wire::StreamResponse { id, answer: Some(answer) }, place)
+}
+
+/// The answer, and the bytes of its values.
+async fn answer(calls: Calls, request: wire::StreamRequest, deadline: Instant) -> (Answer, usize) {
+    let mut bytes = 0;
     let answer = match request.call {
         Some(Call::Get(get)) => {
             let answer = calls.get(&get.group, get.key, deadline).await;
-            answer.map(|answer| Answer::Get(get_response(&answer)))
+            answer.map(|answer| {
+                bytes = answer.entry.value_bytes();
+                Answer::Get(get_response(&answer))
+            })
         }
         Some(Call::GetMany(many)) => {
             let results = Box::pin(calls.get_many(&many.group, many.keys, deadline)).await;
             results.map(|results| {
+                bytes = results.iter().flatten().map(|answer| answer.entry.value_bytes()).sum();
                 Answer::GetMany(wire::GetManyResponse {
                     results: results.into_iter().map(key_result).collect(),
                 })
@@ -59,8 +87,7 @@ async fn answer(calls: Calls, request: wire::StreamRequest) -> wire::StreamRespo
             Err(CallError::Invalid("the call is missing, or of a kind this release does not know".into()))
         }
     };
-    let answer = answer.unwrap_or_else(|error| Answer::Failure(failure(&error)));
-    wire::StreamResponse { id: request.id, answer: Some(answer) }
+    (answer.unwrap_or_else(|error| Answer::Failure(failure(&error))), bytes)
 }
 
 /// A value on a stream waits beside many others of the same stream: each finds its own room.

@@ -143,7 +143,7 @@ async fn an_owner_that_loads_gives_signs_of_life() {
     let source = Source::start().await;
     let cluster = Cluster::start(1, users(source.address)).await;
     let request =
-        FetchRequest { caller: None, group: "users".into(), key: "slow".into(), deadline_ms: 10_000 };
+        FetchRequest { group: "users".into(), key: "slow".into(), deadline_ms: 10_000, ..Default::default() };
     let mut answers = cluster_client(&cluster.nodes[0]).fetch(request).await.unwrap().into_inner();
     let first = answers.message().await.unwrap().unwrap();
     assert!(matches!(first.outcome, Some(Outcome::Pending(_))), "{first:?}");

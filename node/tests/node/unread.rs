@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use groupcache_node::config::Config;
 use groupcache_node::memory::Memory;
+use groupcache_node::node::Node;
+use groupcache_proto::{cache, cluster};
 use http::Request;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -38,6 +41,52 @@ fn over_grpc(key: &str) -> Request<Body> {
     let framed = [&[0], &u32::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
     let request = Request::post("http://x/groupcache.v1.CacheService/Get");
     request.header("content-type", "application/grpc").header("te", "trailers").body(framed.into()).unwrap()
+}
+
+/// A call with these messages, and more to come if it is a stream of calls.
+fn messages(path: &str, messages: &[Vec<u8>], more: bool) -> Request<Body> {
+    let framed = messages.iter().map(|message| {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        [&[0], &length[..], message].concat()
+    });
+    let framed = Bytes::from(framed.collect::<Vec<_>>().concat());
+    let rest = if more { stream::pending().boxed() } else { stream::empty().boxed() };
+    let body = stream::iter([Ok::<_, std::convert::Infallible>(framed)]).chain(rest);
+    let request = Request::post(format!("http://x/{path}"));
+    let request = request.header("content-type", "application/grpc").header("te", "trailers");
+    request.body(Body::from_stream(body)).unwrap()
+}
+
+/// Eight Gets of a key over one stream.
+fn over_stream(key: &str) -> Request<Body> {
+    let call = |id| {
+        let call = Some(cache::stream_request::Call::Get(get(key.to_owned())));
+        cache::StreamRequest { id, deadline_ms: 30_000, call }.encode_to_vec()
+    };
+    messages("groupcache.v1.CacheService/Stream", &(0..8).map(call).collect::<Vec<_>>(), true)
+}
+
+fn fetch(key: &str) -> cluster::FetchRequest {
+    let (group, key) = ("users".into(), Bytes::from(key.to_owned()));
+    cluster::FetchRequest { group, key, deadline_ms: 30_000, ..Default::default() }
+}
+
+fn over_fetch(key: &str) -> Request<Body> {
+    messages("groupcache.cluster.v1.ClusterService/Fetch", &[fetch(key).encode_to_vec()], false)
+}
+
+/// Thirty-two fetches of a key over one stream.
+fn over_exchange(key: &str) -> Request<Body> {
+    let call = |id| {
+        let call = Some(cluster::exchange_request::Call::Fetch(fetch(key)));
+        cluster::ExchangeRequest { id, call }.encode_to_vec()
+    };
+    messages("groupcache.cluster.v1.ClusterService/Exchange", &(0..32).map(call).collect::<Vec<_>>(), true)
+}
+
+/// Bytes of answers that are not sent yet.
+async fn taken(node: &Node) -> u64 {
+    metric(node, "groupcache_outgoing_bytes{}").await
 }
 
 async fn one_node(source: &Source, memory: u64) -> Cluster {
@@ -84,17 +133,83 @@ async fn unread_answers_stay_inside_their_budget_and_make_room_for_others() {
             unread.push(tokio::spawn(async move { sender.send_request(request).await }));
         }
     }
-    let taken = async || metric(node, "groupcache_outgoing_bytes{}").await;
-    while taken().await < 4 << 20 {
+    while taken(node).await < 4 << 20 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(taken().await, 4 << 20);
+    assert_eq!(taken(node).await, 4 << 20);
     // A small answer needs no room. A large one is served once connections that do not read are gone.
     assert_eq!(value(node, "k").await, "k");
     let answer = timeout(Duration::from_secs(15), client(node).await.get(get("large"))).await;
     assert!(answer.expect("nobody made room").is_ok());
     drop(unread);
-    while taken().await > 0 {
+    while taken(node).await > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Turned red by: answers on streams, or of fetches, that are in no budget. Three connections asked for 360 MiB in all.
+#[tokio::test]
+async fn unread_streams_stay_inside_the_budget_and_are_cut() {
+    let source = Source::start().await;
+    source.put("large", &"v".repeat(LARGE));
+    source.put("middling", &"v".repeat(60 << 10));
+    let cluster = one_node(&source, 256 << 20).await;
+    let node = &cluster.nodes[0];
+    assert_eq!(value(node, "large").await.len(), LARGE);
+    assert_eq!(value(node, "middling").await.len(), 60 << 10);
+    let asks: [(_, fn(&str) -> Request<Body>, _, _, _); 3] = [
+        (node.data, over_stream, "large", 15, 2 << 20),
+        (node.cluster, over_fetch, "large", 120, 2 << 20),
+        (node.cluster, over_exchange, "middling", 64, 1 << 20),
+    ];
+    // A sixteenth of the memory for answers, an eighth of that for one connection.
+    let share = 2 << 20;
+    for (address, ask, key, streams, least) in asks {
+        let (sender, ended) = connect(address).await;
+        let mut unread = Vec::new();
+        for _ in 0..streams {
+            let (mut sender, request) = (sender.clone(), ask(key));
+            unread.push(tokio::spawn(async move { sender.send_request(request).await }));
+        }
+        // Large ones fill the share; of smaller ones some have a part of it that are not written yet.
+        while taken(node).await < least {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..20 {
+            assert!(taken(node).await <= share, "{}", taken(node).await);
+        }
+        // It reads nothing for long enough, and is cut.
+        tokio::time::pause();
+        timeout(Duration::from_secs(60), ended).await.expect("the connection goes on").unwrap();
+        tokio::time::resume();
+        drop(unread);
+        while taken(node).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(value(node, "k").await, "k");
+}
+
+/// Turned red by: places of a stream's answers that are not given back when these are sent.
+#[tokio::test]
+async fn a_stream_that_is_read_gets_more_than_fits_at_once() {
+    let source = Source::start().await;
+    source.put("large", &"v".repeat(LARGE));
+    let cluster = one_node(&source, 64 << 20).await;
+    let mut client = client(&cluster.nodes[0]).await;
+    let call = |id| cache::StreamRequest {
+        id,
+        deadline_ms: 30_000,
+        call: Some(cache::stream_request::Call::Get(get("large"))),
+    };
+    let calls = stream::iter((0..40).map(call).collect::<Vec<_>>()).chain(stream::pending());
+    let mut answers = client.stream(calls).await.unwrap().into_inner();
+    for _ in 0..40 {
+        let answer = timeout(Duration::from_secs(20), answers.message()).await.expect("no room any more");
+        let answer = answer.unwrap().unwrap().answer;
+        assert!(matches!(answer, Some(cache::stream_response::Answer::Get(_))), "{answer:?}");
+    }
+    while taken(&cluster.nodes[0]).await > 0 {
         tokio::task::yield_now().await;
     }
 }

@@ -397,6 +397,9 @@ pub struct FetchRequest {
     /// Milliseconds the caller still waits.
     #[prost(uint64, tag = "4")]
     pub deadline_ms: u64,
+    /// What a Large named: the answer that is kept for this call. 0: none.
+    #[prost(uint64, tag = "5")]
+    pub ticket: u64,
 }
 /// FetchResponse is a sign of life, or the answer. What the owner says is data: not_found and loader errors are final.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -870,7 +873,7 @@ pub struct Cancel {}
 pub struct ExchangeResponse {
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "exchange_response::Answer", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "exchange_response::Answer", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub answer: ::core::option::Option<exchange_response::Answer>,
 }
 /// Nested message and enum types in `ExchangeResponse`.
@@ -890,8 +893,24 @@ pub mod exchange_response {
         /// The call failed; the stream lives on.
         #[prost(message, tag = "7")]
         Failure(super::CallFailure),
+        /// The value is too large for this stream.
+        #[prost(message, tag = "8")]
+        Large(super::Large),
+        /// No answer, and of no call: the receiver wants the stream to end. The caller sends no more on it; calls that were sent are answered.
+        #[prost(message, tag = "9")]
+        Closing(super::Closing),
     }
 }
+/// Large says that the value waits to be asked for by Fetch or Peek on another connection, so that no small answer waits behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Large {
+    /// For FetchRequest.ticket. 0: ask as if for the first time.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+}
+/// Closing asks for the end of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Closing {}
 /// CallFailure is a gRPC status as data.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CallFailure {
@@ -1336,7 +1355,7 @@ pub mod cluster_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Exchange carries fetches, signs of life, beats and purges between two nodes over one stream.
+        /// Exchange carries fetches, signs of life, looks, beats, purges and stores between two nodes over one stream. Large values go by the calls of their own.
         pub async fn exchange(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ExchangeRequest>,
@@ -1496,7 +1515,7 @@ pub mod cluster_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Exchange carries fetches, signs of life, beats and purges between two nodes over one stream.
+        /// Exchange carries fetches, signs of life, looks, beats, purges and stores between two nodes over one stream. Large values go by the calls of their own.
         async fn exchange(
             &self,
             request: tonic::Request<tonic::Streaming<super::ExchangeRequest>>,

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use crate::transport::calls::{self, CallError, MAX_KEYS};
-use crate::transport::cluster_server::{Answers, ClusterServer, FIRST_SIGN, NEXT_SIGN};
+use crate::transport::cluster_server::{Answers, ClusterServer};
+use crate::transport::fetching::{FIRST_SIGN, NEXT_SIGN};
 use crate::transport::wire::{fetch_response, status};
 
 /// Most bytes of values in one call: an application's GetMany takes no more in all.

@@ -19,7 +19,7 @@ const MOST_KEY_BYTES: usize = 4 << 20;
 impl TonicPeers {
     pub(super) async fn keys_at(&self, peer: &Member, request: KeysRequest) -> Result<KeysHeld, PeerError> {
         let peer = self.now(peer);
-        let mut link = self.link(&peer);
+        let link = self.link(&peer);
         let _place = place(&link.places, request.deadline).await?;
         let left: Duration = request.deadline.saturating_duration_since(Instant::now());
         let call = wire::KeysOfRequest {
@@ -28,7 +28,7 @@ impl TonicPeers {
             limit: u32::try_from(request.limit).unwrap_or(u32::MAX),
             deadline_ms: table::millis(left.saturating_sub(MARGIN)),
         };
-        let parts = ended(timeout_at(request.deadline, link.client.keys_of(call)).await)?;
+        let parts = ended(timeout_at(request.deadline, link.client.clone().keys_of(call)).await)?;
         let mut parts = parts.into_inner();
         let mut held = KeysHeld { version: Version::PROVISIONAL, keys: Vec::new() };
         let mut bytes = 0;
@@ -37,7 +37,7 @@ impl TonicPeers {
             .map_err(|_| PeerError::DeadlineExceeded)?
             .map_err(|status| unanswered(&status))?
         {
-            held.version = self.shown(&peer, part.version.as_ref());
+            held.version = self.shown(&link, &peer, part.version.as_ref());
             for key in
                 part.keys.into_iter().filter_map(|key: Bytes| Key::new(key, MAX_KEY_BYTES as usize).ok())
             {
@@ -57,15 +57,16 @@ impl TonicPeers {
         request: PeekManyRequest,
     ) -> Result<PeekedMany, PeerError> {
         let peer = self.now(peer);
-        let mut link = self.link(&peer);
+        let link = self.link(&peer);
         let _place = place(&link.places, request.deadline).await?;
         let call = wire::PeekManyRequest {
             caller: Some(self.caller(&peer, request.version)),
             group: request.group.to_string(),
             keys: request.keys.iter().map(Key::to_bytes).collect(),
         };
-        let answer = ended(timeout_at(request.deadline, link.client.peek_many(call)).await)?.into_inner();
-        let version = self.shown(&peer, answer.version.as_ref());
+        let answer =
+            ended(timeout_at(request.deadline, link.client.clone().peek_many(call)).await)?.into_inner();
+        let version = self.shown(&link, &peer, answer.version.as_ref());
         let entries = answer.entries.into_iter().map(|entry| entry.value.map(table::entry_from_wire));
         Ok(PeekedMany { version, entries: entries.collect() })
     }

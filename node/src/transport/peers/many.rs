@@ -18,7 +18,7 @@ impl TonicPeers {
         request: FetchManyRequest,
     ) -> Result<FetchedMany, PeerError> {
         let peer = self.now(peer);
-        let mut link = self.link(&peer);
+        let link = self.link(&peer);
         let (hard, asked) = (request.deadline, request.keys.len());
         let _place = place(&link.places, hard).await?;
         let deadline = hard.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
@@ -29,7 +29,7 @@ impl TonicPeers {
             deadline_ms: table::millis(deadline),
         };
         let mut patience = Instant::now() + self.patience.first;
-        let mut messages = sign(link.client.fetch_many(call), patience, hard).await?.into_inner();
+        let mut messages = sign(link.client.clone().fetch_many(call), patience, hard).await?.into_inner();
         let mut many = FetchedMany { version: Version::PROVISIONAL, outcomes: Vec::new() };
         while many.outcomes.len() < asked {
             let message = match sign(messages.message(), patience, hard).await {
@@ -42,7 +42,7 @@ impl TonicPeers {
                 Err(error) => return Err(error),
             };
             many.version = convert::version(message.version.as_ref());
-            self.tell(&peer, many.version);
+            self.shown(&link, &peer, message.version.as_ref());
             read(message.answers, asked, &mut many.outcomes)?;
             patience = Instant::now() + self.patience.next;
         }
