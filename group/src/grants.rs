@@ -203,3 +203,6 @@ impl Grants {
         nanos.min(ALWAYS - 2) + 1
     }
 }
+
+#[cfg(test)]
+mod tests;

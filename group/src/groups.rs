@@ -148,8 +148,8 @@ impl Groups {
     pub(crate) fn grant_oneself(&self, term: u64) {
         let Some(view) = self.view() else { return };
         let sent = self.grants.clock().now();
-        if self.grants.beaten(view.me(), view.version(), &view).said == Beaten::Granted {
-            self.granted(view.me(), term, sent, self.grants.bound());
+        if let Beaten::Granted(length) = self.grants.beaten(view.me(), view.version(), &view).said {
+            self.granted(view.me(), term, sent, length);
         }
     }
 

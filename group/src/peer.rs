@@ -246,8 +246,8 @@ pub struct BeatReply {
 /// What a grantor says to a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beaten {
-    /// Granted, for one staleness bound from the *sending* of the beat.
-    Granted,
+    /// Granted, for so long from the *sending* of the beat: the grantor's staleness bound.
+    Granted(Duration),
     /// A Remove that could not reach the asker bars it.
     Barred,
     /// The asker's view is older than the grantor's: adopt the newer one first.

@@ -102,8 +102,11 @@ async fn beat(groups: Arc<Groups>, grantor: Member, term: u64, version: Version)
     let sent = grants.clock().now();
     let deadline = Instant::now() + bound / 2;
     match groups.peers().beat(&grantor, BeatRequest { version, deadline }).await {
-        Ok(reply) if reply.said == Beaten::Granted => groups.granted(&grantor.name, term, sent, bound),
-        Ok(reply) => tracing::debug!(grantor = grantor.name, said = ?reply.said, "no grant"),
+        Ok(reply) => match reply.said {
+            // The shorter of what the two hold for the bound: it may be changing just now, here or there.
+            Beaten::Granted(length) => groups.granted(&grantor.name, term, sent, length.min(bound)),
+            said => tracing::debug!(grantor = grantor.name, ?said, "no grant"),
+        },
         Err(error) => tracing::debug!(grantor = grantor.name, %error, "a beat was not answered"),
     }
 }

@@ -46,8 +46,11 @@ impl Grantor {
     /// Answers a beat (G3, G4). `mine` is this node's view, which must not be older than the asker's.
     pub fn beaten(&mut self, asker: &str, version: Version, mine: &View, now: Instant) -> BeatReply {
         let said = self.judge(asker, version, mine, now);
-        if said == Beaten::Granted {
-            self.lent.insert(asker.to_owned(), after(now, self.reckoned()));
+        if matches!(said, Beaten::Granted(_)) {
+            let void = after(now, self.reckoned());
+            // One given before, under a longer bound, still runs.
+            let last = self.lent.entry(asker.to_owned()).or_insert(void);
+            *last = void.max(*last);
         }
         BeatReply { version: mine.version(), said }
     }
@@ -65,7 +68,7 @@ impl Grantor {
             return Beaten::NotYet(silent);
         }
         self.forget_lapsed(asker, now);
-        if self.bars.contains_key(asker) { Beaten::Barred } else { Beaten::Granted }
+        if self.bars.contains_key(asker) { Beaten::Barred } else { Beaten::Granted(self.bound) }
     }
 
     /// Bars nodes for a Remove; answers for how long the last grant to one of them may still run (R2).

@@ -86,8 +86,8 @@ pub(crate) async fn beat(
     control.catch_up(&caller.node, version, Instant::now() + CATCH_UP).await;
     let reply = groups.beaten(&caller.node, version);
     let outcome = match reply.said {
-        Beaten::Granted => {
-            beat_response::Outcome::Granted(wire::Granted { for_ms: table::millis(groups.grants().bound()) })
+        Beaten::Granted(length) => {
+            beat_response::Outcome::Granted(wire::Granted { for_ms: table::millis(length) })
         }
         Beaten::Barred => beat_response::Outcome::Barred(wire::Barred {}),
         Beaten::Behind => beat_response::Outcome::Behind(wire::Behind {}),

@@ -152,7 +152,9 @@ fn failed(said: Result<Said, Unanswered>) -> PeerError {
 
 fn beaten(outcome: Option<beat_response::Outcome>) -> Beaten {
     match outcome {
-        Some(beat_response::Outcome::Granted(_)) => Beaten::Granted,
+        Some(beat_response::Outcome::Granted(granted)) => {
+            Beaten::Granted(Duration::from_millis(granted.for_ms))
+        }
         Some(beat_response::Outcome::Barred(_)) => Beaten::Barred,
         Some(beat_response::Outcome::Behind(_)) => Beaten::Behind,
         Some(beat_response::Outcome::Starting(starting)) => {
