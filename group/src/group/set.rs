@@ -1,5 +1,8 @@
 //! Set: purges the key everywhere as a Remove does, then stores the value at its owner.
 //!
+//! A value that could not be stored within one window of its Set is not stored at all: whoever changed the source meanwhile, and removed the key, must
+//! not find it again.
+//!
 //! The purge at the owner answers the generation that it has raised the key to, and the value is stored only if that one still stands there: a Remove
 //! or Set that came between is later than this one and stays. So a value that is late, however late, never comes back over a newer purge.
 
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use crate::expiry::expires;
+use crate::expiry::{after, expires};
 use crate::group::Group;
 use crate::group::remove::NodeFailure;
 use crate::group::remove::RemoveError;
@@ -54,10 +57,11 @@ impl Group {
         if value.len() > limit {
             return Err(SetError::TooLarge { bytes: value.len(), limit });
         }
+        let called = self.grants.clock().now();
         let entry = self.entry_of(&key, value, ttl, source_version);
         let group = self.clone();
         let task = tokio::spawn(async move {
-            let result = group.set_everywhere(key, entry, deadline).await;
+            let result = group.set_everywhere(key, entry, called, deadline).await;
             group.counters.add(if result.is_ok() { Count::Sets } else { Count::SetsFailed });
             result
         });
@@ -75,12 +79,17 @@ impl Group {
         self: &Arc<Self>,
         key: Key,
         entry: Entry,
+        called: Instant,
         deadline: Instant,
     ) -> Result<(), RemoveError> {
         let what = Purged::Keys(Arc::from([key.clone()]));
         let version = entry.source_version;
         let mut removal = self.begin(what, version, deadline)?;
         removal.coordinate().await?;
+        // A second round, a wait for a place or a machine that slept: the value is older than Removes that its own last purge came after.
+        if self.grants.clock().now() >= after(called, self.settings().purge_timeout) {
+            return Ok(());
+        }
         let view = removal.view().clone();
         let failed = |node: &str, reason: String| {
             Err(RemoveError::Partial(vec![NodeFailure { node: node.to_owned(), reason }]))

@@ -15,6 +15,7 @@ mod outages;
 mod peeks;
 mod refresh;
 mod removes;
+mod sets;
 mod shake;
 mod source;
 mod stale;
