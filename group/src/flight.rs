@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::generation::{Generation, Start};
+use crate::simulation::{self, watch};
 use crate::value::Key;
 
 /// Parts of the table, each with a lock of its own.
@@ -124,11 +124,11 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 
         // Outside the lock: a runtime that is shutting down drops the task, and with it the landing, at once.
         let landing = Landing { flights: self.clone(), flight: flight.clone(), outcome, landed: None };
-        let run = run(Pilot { flights: self.clone(), flight: flight.clone(), before });
+        let run = simulation::led(run(Pilot { flights: self.clone(), flight: flight.clone(), before }));
         let waiter = self.waiter(flight.clone());
         let task = tokio::spawn(async move {
             let mut landing = landing;
-            landing.landed = Some(run.await);
+            landing.landed = run.await;
         });
         // Nobody else stops it before this is set: our own waiter still counts.
         let _ = flight.task.set(task.abort_handle());

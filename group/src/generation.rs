@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::expiry::after;
+use crate::simulation::{Rule, off};
 
 /// Locks of one group: enough that writers on 64 cores rarely meet; 128 KiB of them.
 const STRIPES: usize = 1024;
@@ -130,6 +131,7 @@ impl Open {
 impl Generations {
     /// No key purged yet, and every window and lag open: a process begins as if all had just been purged (K4).
     pub(crate) fn new(now: Instant, bounds: Bounds) -> Self {
+        let bounds = if off(Rule::FirstWindow) { Bounds::default() } else { bounds };
         let stripe = || {
             let purges = Purges { count: 0, floor: 0, open: Open::from(now, bounds), records: Vec::new() };
             Stripe(Mutex::new(purges))
@@ -147,7 +149,7 @@ impl Generations {
         Start {
             generation: Generation(purges.count),
             purged: Generation(purges.last(record)),
-            in_window: open(|open| open.window),
+            in_window: open(|open| open.window) && !off(Rule::Window),
             in_lag: open(|open| open.lag),
         }
     }
@@ -165,7 +167,7 @@ impl Generations {
         let record = purges.records.iter().find(|record| record.hash == hash);
         let floor = record.and_then(|record| record.version);
         let too_old = version.zip(floor).is_some_and(|(version, floor)| version < floor);
-        (purges.last(record) <= generation.0 && !too_old).then(keep)
+        ((purges.last(record) <= generation.0 && !too_old) || off(Rule::Fence)).then(keep)
     }
 
     /// Raises the key's generation, opens its window and runs `drop_copies`; nothing can be kept between (K1, K2).

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use groupcache_ring::Version;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::cache::{Cache, Half};
@@ -24,6 +24,7 @@ use crate::group::take_over::TakingOver;
 use crate::hot::Requests;
 use crate::loader::{LoadError, Loader};
 use crate::peer::{NoPeers, Peers};
+use crate::simulation::{self, Rule, off, watch};
 use crate::stats::{Count, Counters, Ending, Sizes, Stats};
 use crate::value::{Entry, Key, Outcome};
 use crate::view::{Place, View};
@@ -186,7 +187,7 @@ impl Group {
             former_evictions: AtomicU64::new(0),
             peers,
             grants,
-            hasher: RandomState::new(),
+            hasher: simulation::random_state(),
         })
     }
 
@@ -247,6 +248,7 @@ impl Group {
             let end = end_of(&answer);
             return (Ok(answer), end);
         }
+        simulation::leads(deadline);
         match self.board(key, origin) {
             Ok(boarded) => self.land(boarded, deadline).await,
             Err(error) => self.refused(key, origin, error),
@@ -299,7 +301,7 @@ impl Group {
         if !state.serves(now) {
             self.counters.add(Count::PassedThrough);
         }
-        if origin == Origin::Peer || is_mine(&view, key) {
+        if origin == Origin::Peer && !off(Rule::ForwardOnce) || is_mine(&view, key) {
             self.board_load(key, hash, start, &state)
         } else {
             self.board_fetch(key, hash, start, &state, view)

@@ -8,7 +8,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use groupcache_ring::Version;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::grants::Grants;
@@ -19,6 +18,7 @@ use crate::peer::{
     PurgeAck, PurgeRequest,
 };
 use crate::value::Entry;
+use crate::simulation::watch;
 use crate::view::View;
 
 /// The groups of one node.

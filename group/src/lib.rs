@@ -39,7 +39,7 @@
 //! * [`view`]: a membership as one node sees it.
 //! * `generation`: the fence between loads and purges. `flight`: one run per key, however many wait.
 //! * `cache`: main and hot, within their bytes. `hot`: what may become hot. `expiry`: until when. `freshness`: what comes after, and before.
-//! * [`group`]: one group; [`groups`]: all of them, by name. [`stats`]: what they did.
+//! * [`group`]: one group; [`groups`]: all of them, by name. [`stats`]: what they did. [`simulation`]: switches for its judges.
 //!
 //! The rules named K1 to K6, G1 to G6 and R1 to R5 in the comments are those of the purge protocol: what must hold so that a removed value never comes back.
 //!
@@ -57,6 +57,7 @@ pub mod groups;
 mod hot;
 pub mod loader;
 pub mod peer;
+pub mod simulation;
 pub mod stats;
 pub mod value;
 pub mod view;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use groupcache_ring::{Fault, Member, Prior, Ring, Snapshot, State, Version};
 
+use crate::simulation::{Rule, off};
+
 /// Who owns what, and who else there is, as this node sees it at one version.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -92,7 +94,11 @@ impl View {
     /// True if this node may keep what it loads or fetches: a Joining node, or one that is no member, keeps nothing (G6).
     #[must_use]
     pub fn may_keep(&self) -> bool {
-        matches!(self.my_state, Some(State::Active | State::Draining))
+        match self.my_state {
+            Some(State::Active | State::Draining) => true,
+            Some(State::Joining) => off(Rule::JoiningKeeps),
+            None => false,
+        }
     }
 
     /// True if the membership means another pod of this node's name.

@@ -11,6 +11,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::cache::store::{Held, Store};
+use crate::simulation::random_state;
 use crate::value::Key;
 
 /// Epochs that must pass before something evicted is freed, and one more.
@@ -28,7 +29,7 @@ impl MokaStore {
             // Values are limited far below 4 GiB, so that nothing is weighed too light.
             .weigher(|_, held: &Arc<Held>| u32::try_from(held.charge()).unwrap_or(u32::MAX))
             .eviction_policy(EvictionPolicy::lru())
-            .build_with_hasher(RandomState::new());
+            .build_with_hasher(random_state());
         MokaStore(cache)
     }
 }

@@ -13,6 +13,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::cache::store::{Held, Store};
+use crate::simulation::random_state;
 use crate::value::Key;
 
 /// Share of the bound for entries that were asked for again.
@@ -64,7 +65,7 @@ impl QuickStore {
             Ok(options) => options,
             Err(error) => unreachable!("both capacities are set: {error}"),
         };
-        let cache = Cache::with_options(options, ByCharge, RandomState::new(), DefaultLifecycle::default());
+        let cache = Cache::with_options(options, ByCharge, random_state(), DefaultLifecycle::default());
         let largest = (cache.shard_capacity() as f64 * HOT_SHARE) as u64;
         QuickStore { cache, largest }
     }

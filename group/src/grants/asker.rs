@@ -8,6 +8,7 @@ use groupcache_ring::{Member, Prior, State, Version};
 use tokio::time::Instant;
 
 use crate::expiry::after;
+use crate::simulation::{Rule, off};
 use crate::view::View;
 
 /// Whom to ask for grants, and under which view.
@@ -87,8 +88,9 @@ impl Asker {
     /// Until when copies may be served; `None`: not at all. Notes it as covered.
     pub fn cover(&mut self) -> Option<Instant> {
         let view = self.view.as_ref().filter(|view| view.may_keep())?;
-        let until =
-            view.unsettled().iter().filter(|prior| binds(prior)).map(|prior| self.majority_until(prior));
+        let counts =
+            |prior: &&Prior| binds(prior) && (prior.version == view.version() || !off(Rule::EveryMajority));
+        let until = view.unsettled().iter().filter(counts).map(|prior| self.majority_until(prior));
         // Without a membership that binds there is nobody to ask, and no right.
         let until = until.min()??;
         self.covered = Some(self.covered.map_or(until, |covered| covered.max(until)));

@@ -1,6 +1,6 @@
 //! Asks the grantors for grants in time, for as long as the node lives, and lapses when none come.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::groups::Groups;
 use crate::peer::{BeatRequest, Beaten};
+use crate::simulation::{Rule, off};
 
 /// Beats in one staleness bound: so many must be lost in a row before copies lapse, less the time that one takes.
 const BEATS_IN_A_BOUND: u32 = 6;
@@ -32,6 +33,7 @@ pub async fn keep_up(groups: Arc<Groups>) {
         let regular = (grants.bound() / BEATS_IN_A_BOUND).max(SHORTEST);
         let wait = if serves { regular } else { regular.min(EAGER) };
         tokio::select! {
+            biased;
             changed = adopted.changed() => {
                 if changed.is_err() {
                     return;
@@ -44,7 +46,7 @@ pub async fn keep_up(groups: Arc<Groups>) {
 
 /// The beats that have no answer yet, by grantor: one at a time to each.
 #[derive(Default)]
-struct OnTheWay(HashMap<String, (u64, AbortHandle)>);
+struct OnTheWay(BTreeMap<String, (u64, AbortHandle)>);
 
 impl OnTheWay {
     fn keep_only(&mut self, grantors: &[Member]) {
@@ -104,7 +106,10 @@ async fn beat(groups: Arc<Groups>, grantor: Member, term: u64, version: Version)
     match groups.peers().beat(&grantor, BeatRequest { version, deadline }).await {
         Ok(reply) => match reply.said {
             // The shorter of what the two hold for the bound: it may be changing just now, here or there.
-            Beaten::Granted(length) => groups.granted(&grantor.name, term, sent, length.min(bound)),
+            Beaten::Granted(length) => {
+                let sent = if off(Rule::FromSending) { grants.clock().now() } else { sent };
+                groups.granted(&grantor.name, term, sent, length.min(bound));
+            }
             said => tracing::debug!(grantor = grantor.name, ?said, "no grant"),
         },
         Err(error) => tracing::debug!(grantor = grantor.name, %error, "a beat was not answered"),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::expiry::after;
 use crate::peer::{BeatReply, Beaten, RemoveId};
+use crate::simulation::{Rule, off};
 use crate::view::View;
 
 /// A bar lasts for so many staleness bounds after it was asked for or confirmed: a coordinator that died must not bar anyone for ever. One and a
@@ -64,11 +65,11 @@ impl Grantor {
             return Beaten::NotYet(Duration::ZERO);
         }
         let silent = self.silence(now);
-        if !silent.is_zero() {
+        if !silent.is_zero() && !off(Rule::Silence) {
             return Beaten::NotYet(silent);
         }
         self.forget_lapsed(asker, now);
-        if self.bars.contains_key(asker) { Beaten::Barred } else { Beaten::Granted(self.bound) }
+        if self.bars.contains_key(asker) && !off(Rule::Barred) { Beaten::Barred } else { Beaten::Granted(self.bound) }
     }
 
     /// Bars nodes for a Remove; answers for how long the last grant to one of them may still run (R2).

@@ -14,6 +14,7 @@ use crate::group::many::Wanted;
 use crate::group::state::State;
 use crate::group::{Answer, Flown, GetError, Group, Origin, Part, Source};
 use crate::peer::{FetchOutcome, FetchRequest, PeerError};
+use crate::simulation::{Rule, off};
 use crate::stats::Count;
 use crate::value::{Entry, Key};
 use crate::view::{Place, View};
@@ -63,7 +64,7 @@ impl Group {
     ) -> Result<Boarded<Flown>, GetError> {
         self.requests.note(hash, state.grants.clock().now());
         let terms = Terms::new(state, view);
-        let joinable = terms.serves && !start.in_window;
+        let joinable = terms.serves && (!start.in_window || off(Rule::JoinInWindow));
         let fetch = Fetch { wanted: Wanted { key: key.clone(), hash, start }, terms };
         let group = self.clone();
         let run = |_| async move { group.fetch(fetch).await };

@@ -15,6 +15,7 @@ use crate::group::{
     AbandonedLoads, Answer, Flown, GetError, Group, Origin, Part, Pilot, Settings, Source, is_mine,
 };
 use crate::loader::{LoadError, LoadRequest, Loaded, Loader};
+use crate::simulation::{Rule, off};
 use crate::stats::Count;
 use crate::value::{Entry, Key, Outcome};
 
@@ -59,7 +60,9 @@ impl Group {
         };
         // Who may not serve copies still calls the loader once at a time: whoever joins a load that has not been sent gets an answer from after its call.
         let how = if state.serves(self.grants.clock().now()) { Company::Any } else { Company::Unsent };
-        self.loads.board(key, hash, start, how, run).map_err(|_| self.shed("loads"))
+        let how = if off(Rule::OneLoad) { Company::Nobody } else { how };
+        let table = if off(Rule::TwoTables) { &self.fetches } else { &self.loads };
+        table.board(key, hash, start, how, run).map_err(|_| self.shed("loads"))
     }
 
     async fn load(self: Arc<Self>, key: Key, hash: u64, pilot: Pilot, older: Option<Instant>) -> Flown {
@@ -153,7 +156,8 @@ impl Group {
         if oversize {
             self.counters.add(Count::Oversize);
         }
-        let wanted = sent.serves && !forgettable && !oversize && !entry.is_expired(now);
+        let wanted =
+            (sent.serves || off(Rule::KeepWithout)) && !forgettable && !oversize && !entry.is_expired(now);
         let lags = wanted && sent.start.in_lag;
         if lags {
             self.counters.add(Count::Fenced);

@@ -45,6 +45,7 @@ impl Seat {
     /// Ends the flight as another one ends; that one is left when nobody waits for this one any more.
     pub(super) async fn land_with(mut self, other: impl Future<Output = Flown>) {
         tokio::select! {
+            biased;
             flown = other => self.land(flown),
             () = self.reply.closed() => {}
         }

@@ -11,6 +11,7 @@ use crate::generation::Start;
 use crate::group::many::Seat;
 use crate::group::{Answer, Group, Part, Pilot, Source, is_mine};
 use crate::peer::{PeekRequest, PeerError};
+use crate::simulation::{Rule, off};
 use crate::stats::Count;
 use crate::value::{Entry, Key};
 
@@ -55,7 +56,7 @@ impl Group {
         let (former, version, max_value_bytes) = {
             let state = self.state.load();
             let view = state.view().filter(|view| is_mine(view, key))?;
-            if start.in_window || !state.serves(now) {
+            if (start.in_window && !off(Rule::WindowedPeeks)) || !state.serves(now) {
                 return None;
             }
             (state.formers.owners(key, view, now), view.version(), state.settings.max_value_bytes)

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::generation::{Bounds, Generation, Generations};
 use crate::group::{Group, Part};
 use crate::peer::Purged;
+use crate::simulation::{Rule, off};
 use crate::stats::Count;
 use crate::value::{Entry, Key};
 
@@ -15,7 +16,7 @@ impl Group {
     /// Drops keys at this node and opens their windows: what a peer's purge does here (K1, K2).
     ///
     /// Answers the generation to which the purge of a single key has raised it, for [`Group::store`]; 0 for several.
-    pub fn purge(&self, what: &Purged, window: Duration, source_version: Option<u64>) -> u64 {
+    pub fn purge(self: &Arc<Self>, what: &Purged, window: Duration, source_version: Option<u64>) -> u64 {
         let now = self.grants.clock().now();
         let bounds = Bounds { window, lag: self.settings().source_lag, floor: source_version };
         match what {
@@ -32,13 +33,30 @@ impl Group {
         }
     }
 
-    fn purge_key(&self, key: &Key, now: Instant, bounds: Bounds) -> Generation {
+    fn purge_key(self: &Arc<Self>, key: &Key, now: Instant, bounds: Bounds) -> Generation {
         let hash = self.hasher.hash_one(key);
         let drop_copies = || self.state.load().cache.remove(key.as_bytes());
+        if off(Rule::RaiseAtOnce) {
+            drop_copies();
+            return self.raise_later(key, now, bounds);
+        }
         let generation = self.generations.purge(hash, now, bounds, drop_copies);
         self.loads.forget(key, hash);
         self.fetches.forget(key, hash);
         generation
+    }
+
+    /// What [`Rule::RaiseAtOnce`] is against: whatever lands between the drop and this stays.
+    fn raise_later(self: &Arc<Self>, key: &Key, now: Instant, bounds: Bounds) -> Generation {
+        let (group, key) = (self.clone(), key.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let hash = group.hasher.hash_one(&key);
+            group.generations.purge(hash, now, bounds, || ());
+            group.loads.forget(&key, hash);
+            group.fetches.forget(&key, hash);
+        });
+        Generation::from_number(u64::MAX)
     }
 
     /// All keys at once: the caches are swapped for empty ones, and the old ones are freed behind the caller's back.

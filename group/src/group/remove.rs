@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::group::Group;
 use crate::group::remove::removal::{Removal, Stop};
 use crate::peer::Purged;
+use crate::simulation::{Rule, off};
 use crate::stats::Count;
 use crate::value::Key;
 
@@ -132,6 +133,9 @@ impl Removal {
         loop {
             let binding = self.binding();
             self.bar(&unreached, &why).await?;
+            if off(Rule::SecondRound) {
+                return Ok(());
+            }
             let second = self.round(2, &unreached).await;
             // R4: an acknowledgement of the second round frees a barred node.
             let back: Vec<String> = unreached.intersection(&second.acknowledged).cloned().collect();

@@ -13,6 +13,7 @@ use crate::group::former::Formers;
 use crate::group::settings::QuorumLoss;
 use crate::group::{Group, Origin, Settings, Source};
 use crate::loader::Loader;
+use crate::simulation::{Rule, WORKS_ASIDE, off};
 use crate::stats::Count;
 use crate::value::Entry;
 use crate::view::View;
@@ -50,7 +51,7 @@ impl State {
         if let Some(entry) = self.cache.main.get(key, second, now) {
             return Some((entry, Source::Main));
         }
-        let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client)?;
+        let hot = self.cache.hot.as_ref().filter(|_| origin == Origin::Client || off(Rule::HotIsALeaf))?;
         hot.get(key, second, now).map(|entry| (entry, Source::Hot))
     }
 }
@@ -87,7 +88,7 @@ impl Group {
         let stays = state.settings.on_quorum_loss == QuorumLoss::ServeStale
             && state.view().is_some_and(View::may_keep);
         drop(state);
-        if !stays {
+        if !stays && !off(Rule::Lapse) {
             self.drop_everything(Generations::raise_all);
             self.counters.add(Count::Lapses);
         }
@@ -122,7 +123,10 @@ impl Group {
         let new = change(State::clone(&former));
         let emptied = !Arc::ptr_eq(&former.cache, &new.cache);
         self.state.store(Arc::new(new));
-        if emptied && let Ok(runtime) = Handle::try_current() {
+        if emptied
+            && WORKS_ASIDE
+            && let Ok(runtime) = Handle::try_current()
+        {
             runtime.spawn_blocking(move || drop(former));
         }
     }

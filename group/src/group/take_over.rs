@@ -18,6 +18,7 @@ use crate::generation::Start;
 use crate::group::former::FORMER_FOR;
 use crate::group::{Group, Part, is_mine};
 use crate::peer::{KeysRequest, PeekManyRequest, PeerError};
+use crate::simulation::{Rule, off};
 use crate::stats::Count;
 use crate::value::{Entry, Key};
 use crate::view::View;
@@ -147,7 +148,7 @@ impl Group {
         let starts: Vec<(u64, Start)> = keys.iter().map(started).collect();
         let Some((view, serves)) = self.view_to_ask_by() else { return Step::Over };
         // A window that is open for all of them is the one with which a process begins (K4).
-        if !serves || starts.iter().all(|(_, start)| start.in_window) {
+        if !serves || starts.iter().all(|(_, start)| is_shut(start)) {
             return Step::Later;
         }
         let wanted = self.of_use(&view, keys, &starts, now);
@@ -189,7 +190,7 @@ impl Group {
             let key = &keys[*at];
             let held = || state.cache.main.peek(key.as_bytes(), now).is_some();
             let fits = key.as_bytes().len() <= state.settings.max_key_bytes;
-            fits && !starts[*at].1.in_window && is_mine(view, key) && !held()
+            fits && !is_shut(&starts[*at].1) && is_mine(view, key) && !held()
         };
         (0..keys.len()).filter(of_use).collect()
     }
@@ -260,4 +261,9 @@ async fn take_over_from(group: &Weak<Group>, holder: &str, room: &mut Room) -> O
         }
     }
     Some(())
+}
+
+/// True inside the key's window: nothing is taken over then (K2).
+fn is_shut(start: &Start) -> bool {
+    start.in_window && !off(Rule::WindowedPeeks)
 }

@@ -12,6 +12,7 @@ use crate::expiry::after;
 use crate::group::remove::NodeFailure;
 use crate::group::remove::removal::{Removal, Stop};
 use crate::peer::{BarAck, BarRequest, PeerError};
+use crate::simulation::{Rule, off};
 
 /// Between two tries at a grantor that cannot be reached.
 const RETRY: Duration = Duration::from_millis(50);
@@ -61,7 +62,7 @@ impl Removal {
             return Err(Stop::Failed(overtime(unreached, why, left)));
         }
         // Twice round at most, unless the machine sleeps: the runtime's clock and this one run alike.
-        while clock.now() < silent_from {
+        while clock.now() < silent_from && !off(Rule::WaitOut) {
             sleep(silent_from.saturating_duration_since(clock.now()).max(Duration::from_millis(1))).await;
         }
         Ok(())

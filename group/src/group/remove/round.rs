@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use crate::expiry::after;
 use crate::group::remove::NodeFailure;
 use crate::group::remove::removal::Removal;
-use crate::peer::{PeerError, PurgeAck, PurgeRequest};
+use crate::peer::{PeerError, PurgeAck, PurgeRequest, Purged};
+use crate::simulation::{Rule, off};
+use crate::view::Place;
 
 /// Between two tries at a node that refuses or cannot be reached: it may be starting, and until the window is over it is not given up (R1).
 const RETRY: Duration = Duration::from_millis(50);
@@ -74,7 +76,7 @@ impl Removal {
                 acks.push(self.tell(member.clone(), number, until));
             }
             told.extend(self.members.keys().cloned());
-            round.awaited = told.difference(excused).cloned().collect();
+            round.awaited = self.awaited(told.iter(), excused);
             if self.ahead().is_none() && round.all_in_time() {
                 break;
             }
@@ -102,12 +104,32 @@ impl Removal {
             tokio::spawn(async move { while acks.next().await.is_some() {} });
         }
         self.learn();
-        round.awaited = self.members.keys().filter(|node| !excused.contains(*node)).cloned().collect();
+        round.awaited = self.awaited(self.members.keys(), excused);
         for node in round.missing() {
             round.reasons.entry(node).or_insert_with(|| PeerError::DeadlineExceeded.to_string());
         }
         round.ahead = self.ahead();
         round
+    }
+
+    /// Who of these must acknowledge.
+    fn awaited<'a>(
+        &self,
+        of: impl Iterator<Item = &'a String>,
+        excused: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        of.filter(|node| !excused.contains(*node) && (!off(Rule::PurgeAll) || self.owns(node)))
+            .cloned()
+            .collect()
+    }
+
+    /// True if the node owns what is purged.
+    fn owns(&self, node: &str) -> bool {
+        let Purged::Keys(keys) = &self.what else { return true };
+        keys.iter().any(|key| match self.view.owner(key.as_bytes()) {
+            Some(Place::Peer(owner)) => owner.name == node,
+            _ => false,
+        })
     }
 
     /// This node first: it is a member like the others.
