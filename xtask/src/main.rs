@@ -9,6 +9,7 @@ mod images;
 mod install;
 mod output;
 mod progress;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::DemoCommand),
     /// Run the tests: every tier, or those that are named
     Test(test::TestCommand),
+    /// Run whole clusters of real nodes in virtual time, with faults, and judge what they promise
+    Sim(sim::SimCommand),
     /// Start, stop and look at a local Kubernetes of several nodes
     #[command(subcommand)]
     Cluster(cluster::command::ClusterCommand),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Demo(command) => demo::run(&command, &progress),
         Command::Test(command) => test::run(&command, &progress),
+        Command::Sim(command) => sim::run(&command),
         Command::Cluster(command) => cluster::command::run(command, &progress),
         Command::Images(command) => images::command::run(&command, &progress),
         Command::Tidy => tidy::run(host::workspace()),

@@ -6,6 +6,7 @@ mod kubernetes;
 mod process;
 mod report;
 mod rust;
+mod simulation;
 mod world;
 
 use std::time::Instant;
@@ -42,6 +43,8 @@ pub(crate) enum Tier {
     Checks,
     /// Everything beside the code, and whole groups in one process
     Unit,
+    /// Whole clusters in virtual time, with faults, and each rule switched off in turn
+    Simulation,
     /// The documentation builds, and what it shows works
     Docs,
     /// Real binaries on loopback
@@ -57,6 +60,7 @@ impl Tier {
         match self {
             Self::Checks => "checks",
             Self::Unit => "unit",
+            Self::Simulation => "simulation",
             Self::Docs => "docs",
             Self::Process => "process",
             Self::Chart => "chart",
@@ -68,6 +72,7 @@ impl Tier {
         match self {
             Self::Checks => checks::run(world),
             Self::Unit => rust::unit(world),
+            Self::Simulation => simulation::run(world),
             Self::Docs => rust::docs(world),
             Self::Process => process::run(world),
             Self::Chart => chart::run(world),

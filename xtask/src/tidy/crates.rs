@@ -63,6 +63,12 @@ const LAWS: &[Law] = &[
         why: "it judges the protocol, not the code that implements it",
     },
     Law {
+        krate: "sim",
+        may: &["group", "ring"],
+        never: &["tonic", "hyper", "kube", "k8s-openapi"],
+        why: "what it runs has no socket, so that time and chance are its own",
+    },
+    Law {
         krate: "process",
         may: &[],
         never: &["kube", "k8s-openapi", "moka", "quick_cache", "tonic"],

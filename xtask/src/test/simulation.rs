@@ -1,0 +1,15 @@
+//! Whole clusters in virtual time: promises are kept, and the judges notice each rule that is not in force.
+
+use anyhow::{Context, Result};
+
+use crate::sim;
+use crate::test::world::World;
+
+/// Runs seeds with all rules in force, then hunts for every mutation.
+///
+/// # Errors
+/// When a promise broke or a mutation was not caught; what to type to see it again is printed above.
+pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
+    world.run(&mut sim::simulation()).context("a seed broke a promise")?;
+    world.run(sim::simulation().arg("--mutations")).context("a rule was switched off and nobody noticed")
+}
