@@ -17,8 +17,8 @@ use crate::peer::{
     BarAck, BarRequest, BeatReply, Beaten, KeysHeld, KeysRequest, PeekManyRequest, PeekedMany, Peers,
     PurgeAck, PurgeRequest,
 };
-use crate::value::Entry;
 use crate::simulation::watch;
+use crate::value::Entry;
 use crate::view::View;
 
 /// The groups of one node.

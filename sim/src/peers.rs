@@ -7,7 +7,8 @@ use futures::future::{BoxFuture, join_all};
 use groupcache_group::clock::Clock;
 use groupcache_group::peer::{
     BarAck, BarRequest, BeatReply, BeatRequest, FetchManyRequest, FetchOutcome, FetchRequest, Fetched,
-    FetchedMany, PeekRequest, Peeked, PeerError, Peers, PurgeAck, PurgeRequest, StoreAck, StoreRequest,
+    FetchedMany, KeysHeld, KeysRequest, PeekManyRequest, PeekRequest, Peeked, PeekedMany, PeerError, Peers,
+    PurgeAck, PurgeRequest, StoreAck, StoreRequest,
 };
 use groupcache_group::value::Entry;
 use groupcache_ring::{Member, Version};
@@ -230,6 +231,29 @@ impl Peers for Links {
                 Said::Barred(ack) => Ok(ack),
                 _ => Err(PeerError::DeadlineExceeded),
             }
+        })
+    }
+
+    /// Nothing is taken over here: listing a cache runs on a thread of its own, and no two runs of a seed would be alike. Peeks are made.
+    fn keys_of(&self, peer: &Member, _: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
+        let refused = PeerError::Refused(format!("{} lists nothing", peer.name).into());
+        Box::pin(std::future::ready(Err(refused)))
+    }
+
+    /// A message for each key.
+    fn peek_many(
+        &self,
+        peer: &Member,
+        request: PeekManyRequest,
+    ) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            let PeekManyRequest { group, keys, version, deadline } = request;
+            let one = |key| PeekRequest { group: group.clone(), key, version, deadline };
+            let peeked = join_all(keys.into_iter().map(|key| self.peek(&peer, one(key)))).await;
+            let peeked = peeked.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let version = peeked.iter().map(|peeked| peeked.version).max().unwrap_or_default();
+            Ok(PeekedMany { version, entries: peeked.into_iter().map(|peeked| peeked.entry).collect() })
         })
     }
 }

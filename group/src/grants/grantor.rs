@@ -69,7 +69,11 @@ impl Grantor {
             return Beaten::NotYet(silent);
         }
         self.forget_lapsed(asker, now);
-        if self.bars.contains_key(asker) && !off(Rule::Barred) { Beaten::Barred } else { Beaten::Granted(self.bound) }
+        if self.bars.contains_key(asker) && !off(Rule::Barred) {
+            Beaten::Barred
+        } else {
+            Beaten::Granted(self.bound)
+        }
     }
 
     /// Bars nodes for a Remove; answers for how long the last grant to one of them may still run (R2).
