@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groupcache_group::loader::LoadError;
-use groupcache_group::peer::{BarAck, BarRequest, BeatReply, PurgeAck, PurgeRequest, StoreAck};
+use groupcache_group::peer::{BarAck, BarRequest, BeatReply, KeysHeld, PurgeAck, PurgeRequest, StoreAck};
 use groupcache_group::value::{Key, Outcome};
 use groupcache_ring::{Snapshot, Version};
 use tokio::sync::mpsc;
@@ -38,6 +38,10 @@ pub enum Call {
     Store(Key, Carried, u64),
     /// A look into main.
     Peek(Key),
+    /// Which keys it holds that the asker owns, so many at most.
+    Keys(usize),
+    /// A look into main for many keys.
+    PeekMany(Vec<Key>),
     /// A grant.
     Beat,
     /// See [`BarRequest`].
@@ -63,6 +67,10 @@ pub enum Said {
     Stored(StoreAck),
     /// What main holds.
     Peeked(Version, Option<Carried>),
+    /// See [`KeysHeld`].
+    Held(KeysHeld),
+    /// What main holds of many keys.
+    PeekedMany(Version, Vec<Option<Carried>>),
     /// See [`BeatReply`].
     Beaten(BeatReply),
     /// See [`BarAck`].

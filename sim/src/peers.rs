@@ -107,6 +107,8 @@ impl Links {
             Some(Said::Refused) => return Err(PeerError::Refused(format!("{} refuses", peer.name).into())),
             Some(Said::Late) => return Err(PeerError::DeadlineExceeded),
             Some(Said::Fetched(version, _) | Said::Peeked(version, _) | Said::Adopted(version)) => *version,
+            Some(Said::Held(held)) => held.version,
+            Some(Said::PeekedMany(version, _)) => *version,
             Some(Said::Purged(ack)) => ack.version,
             Some(Said::Stored(ack)) => ack.version,
             Some(Said::Beaten(reply)) => reply.version,
@@ -213,6 +215,34 @@ impl Peers for Links {
         })
     }
 
+    fn keys_of(&self, peer: &Member, request: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            match self.ask(&peer, request.version, Call::Keys(request.limit), request.deadline).await? {
+                Said::Held(held) => Ok(held),
+                _ => Err(PeerError::DeadlineExceeded),
+            }
+        })
+    }
+
+    fn peek_many(
+        &self,
+        peer: &Member,
+        request: PeekManyRequest,
+    ) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
+        let peer = peer.clone();
+        Box::pin(async move {
+            match self.ask(&peer, request.version, Call::PeekMany(request.keys), request.deadline).await? {
+                Said::PeekedMany(version, carried) => {
+                    let now = self.clock.now();
+                    let entries = carried.into_iter().map(|one| one.map(|one| unpack(one, now))).collect();
+                    Ok(PeekedMany { version, entries })
+                }
+                _ => Err(PeerError::DeadlineExceeded),
+            }
+        })
+    }
+
     fn beat(&self, peer: &Member, request: BeatRequest) -> BoxFuture<'_, Result<BeatReply, PeerError>> {
         let peer = peer.clone();
         Box::pin(async move {
@@ -231,29 +261,6 @@ impl Peers for Links {
                 Said::Barred(ack) => Ok(ack),
                 _ => Err(PeerError::DeadlineExceeded),
             }
-        })
-    }
-
-    /// Nothing is taken over here: listing a cache runs on a thread of its own, and no two runs of a seed would be alike. Peeks are made.
-    fn keys_of(&self, peer: &Member, _: KeysRequest) -> BoxFuture<'_, Result<KeysHeld, PeerError>> {
-        let refused = PeerError::Refused(format!("{} lists nothing", peer.name).into());
-        Box::pin(std::future::ready(Err(refused)))
-    }
-
-    /// A message for each key.
-    fn peek_many(
-        &self,
-        peer: &Member,
-        request: PeekManyRequest,
-    ) -> BoxFuture<'_, Result<PeekedMany, PeerError>> {
-        let peer = peer.clone();
-        Box::pin(async move {
-            let PeekManyRequest { group, keys, version, deadline } = request;
-            let one = |key| PeekRequest { group: group.clone(), key, version, deadline };
-            let peeked = join_all(keys.into_iter().map(|key| self.peek(&peer, one(key)))).await;
-            let peeked = peeked.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let version = peeked.iter().map(|peeked| peeked.version).max().unwrap_or_default();
-            Ok(PeekedMany { version, entries: peeked.into_iter().map(|peeked| peeked.entry).collect() })
         })
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groupcache_group::group::{Answer, GetError, Group, Origin, Source};
-use groupcache_group::peer::StoreAck;
+use groupcache_group::peer::{KeysRequest, PeekManyRequest, StoreAck};
 use groupcache_group::value::Key;
+use groupcache_group::view::Place;
 use groupcache_ring::Version;
 use tokio::time::{Instant, sleep_until};
 
 use crate::network::{Body, Call, Said};
 use crate::node::Node;
 use crate::peers::{carry, unpack};
+use crate::plan::GROUP;
 use crate::shared::name;
 
 /// A fetch without an answer gives a sign of life after so long, and again after so long.
@@ -58,10 +60,12 @@ async fn answer(node: Arc<Node>, asker: usize, call: u64, version: Version, aske
             Said::Stored(StoreAck { version: node.version(), stored })
         }
         Call::Peek(key) => {
-            let held = node.group().and_then(|group| group.held(key.as_bytes()));
+            let held = node.groups.held(GROUP, key.as_bytes());
             let carried = held.map(|entry| carry(&entry, node.clock.now()));
             Said::Peeked(node.version(), carried)
         }
+        Call::Keys(limit) => keys(&node, asker, version, limit).await,
+        Call::PeekMany(keys) => look(&node, keys, version),
         Call::Beat => {
             node.catch_up(asker, version, Instant::now() + CATCH_UP).await;
             Said::Beaten(node.groups.beaten(&name(asker), version))
@@ -76,16 +80,33 @@ async fn answer(node: Arc<Node>, asker: usize, call: u64, version: Version, aske
     reply(said);
 }
 
+/// The keys held here that the asker owns.
+async fn keys(node: &Node, asker: usize, version: Version, limit: usize) -> Said {
+    let request = KeysRequest { group: GROUP.into(), version, limit, deadline: Instant::now() };
+    node.groups.keys_for(&name(asker), &request).await.map_or(Said::Refused, Said::Held)
+}
+
+/// What is held here of many keys.
+fn look(node: &Node, keys: Vec<Key>, version: Version) -> Said {
+    let request = PeekManyRequest { group: GROUP.into(), keys, version, deadline: Instant::now() };
+    let now = node.clock.now();
+    node.groups.held_of(&request).map_or(Said::Refused, |held| {
+        let entries = held.entries.iter().map(|entry| entry.as_ref().map(|entry| carry(entry, now)));
+        Said::PeekedMany(held.version, entries.collect())
+    })
+}
+
 /// Answers as the owner, with signs of life.
 async fn fetch(node: &Node, key: Key, deadline: Instant, sign: impl Fn()) -> Said {
     let Some(group) = node.group() else { return Said::Refused };
     let mut answer = Box::pin(group.get(key.clone(), Origin::Peer, deadline));
     let mut next_sign = Instant::now() + FIRST_SIGN;
     let mut idle = 0;
+    let foreign = foreign(node, &key);
     loop {
         tokio::select! {
             biased;
-            answer = &mut answer => return said(node, &key, answer),
+            answer = &mut answer => return said(node, &key, answer, foreign),
             () = sleep_until(next_sign) => {
                 sign();
                 next_sign = Instant::now() + NEXT_SIGN;
@@ -95,11 +116,18 @@ async fn fetch(node: &Node, key: Key, deadline: Instant, sign: impl Fn()) -> Sai
     }
 }
 
-fn said(node: &Node, key: &Key, answer: Result<Answer, GetError>) -> Said {
+/// The version of the view by which another node owns the key; `None`: this one does, or nobody.
+fn foreign(node: &Node, key: &Key) -> Option<Version> {
+    let view = node.groups.view()?;
+    matches!(view.owner(key.as_bytes()), Some(Place::Peer(_))).then(|| view.version())
+}
+
+fn said(node: &Node, key: &Key, answer: Result<Answer, GetError>, before: Option<Version>) -> Said {
     match answer {
         Ok(answer) => {
-            // K6: a peer is answered from main or by a load, whatever else is here.
-            if answer.source == Source::Hot {
+            // K6: a peer is answered from main or by a load. Only an owner asks further, by a peek.
+            let further = answer.source == Source::Peer && before.is_some() && before == foreign(node, key);
+            if answer.source == Source::Hot || further {
                 let what = format!("n{} answered a peer's {key:?} from {:?}", node.me, answer.source);
                 node.shared.judge.lock().broken(node.shared.now(), "K6", what);
             }
