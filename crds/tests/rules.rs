@@ -135,10 +135,21 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
             &[("/spec/invalidation", json!({"purgeTimeoutMilliseconds": 5001}))],
             "stalenessBoundSeconds must not be shorter than purgeTimeoutMilliseconds",
         ),
+    ];
+    refused(table);
+}
+
+#[test]
+fn a_name_that_cannot_be_a_services_is_refused() {
+    refused(&[
         (&[("/metadata/name", json!("a".repeat(41)))], "metadata.name must be at most 40 characters"),
         (&[("/metadata/name", json!("a.b"))], "metadata.name must start with a letter"),
         (&[("/metadata/name", json!("1a"))], "metadata.name must start with a letter"),
-    ];
+    ]);
+}
+
+/// Each change by itself is refused, with these words.
+fn refused(table: &[(&[(&str, Value)], &str)]) {
     for (changes, expected) in table {
         let said = refusals(changes);
         assert!(said.len() == 1 && said[0].contains(expected), "{changes:?}: {said:#?}, not {expected:?}");

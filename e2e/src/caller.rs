@@ -1,4 +1,4 @@
-//! A caller that keeps its connection: many small HTTP requests one after the other, as an application's client sends them.
+//! A caller that keeps its connection: small HTTP requests one after the other, as an application sends them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,6 @@
-//! The checker: whether a Remove that succeeded holds. Writers change the source, call Remove and raise a floor; readers at every node watch it.
+//! The checker: whether a Remove that succeeded holds.
+//!
+//! Writers change the source, call Remove and raise a floor; readers at every node watch it.
 //!
 //! A reader notes the key's floor, calls Get, and whatever comes back must not be below it: the floor is the counter that the source had when a Remove that
 //! has already succeeded was called. Counters only rise, so one comparison a read is all it takes.

@@ -1,4 +1,4 @@
-//! A loader is down, thirty seconds slow, or never ends its answer: its hits and the other group do not notice, memory stays, and it recovers at once.
+//! A loader is down, slow, or never ends its answer: nobody but its own misses notices, and it recovers at once.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A Remove that has succeeded holds at every node: through a rolling restart, a frozen node, one cut off from its peers, and a killed one.
+//! A Remove that has succeeded holds at every node: through restarts, a freeze, a cut and a kill.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The half that gives grants: whom it grants, whom it bars, and for how long a grant of its may still run (G3, G4, R2 to R4).
+//! The half that gives grants: whom it grants, whom it bars, how long a grant may still run (G3, G4, R2 to R4).
 
 use std::collections::HashMap;
 use std::time::Duration;

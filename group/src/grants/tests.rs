@@ -145,7 +145,7 @@ impl World {
             }
             Step::Arrives(back) if back < self.on_their_way.len() => {
                 let message = self.on_their_way.remove(self.on_their_way.len() - 1 - back);
-                self.arrives(message);
+                self.arrives(&message);
             }
             Step::Bars(set) => self.bars(set),
             Step::Lifts(at) if at < self.removes.len() => {
@@ -173,8 +173,8 @@ impl World {
         }
     }
 
-    fn arrives(&mut self, message: Message) {
-        match message {
+    fn arrives(&mut self, message: &Message) {
+        match *message {
             Message::Beat { to, term, sent, bound } => {
                 let (pace, grantor) = &mut self.grantors[to];
                 let reply = grantor.beaten(ASKER, self.view.version(), &self.view, pace.at(self.time));

@@ -3,6 +3,7 @@
 //! All members acknowledge within one window: one round trip. Otherwise the unreached are barred, their grants are waited out, and everyone else is
 //! purged once more. `removal` is one Remove on its way, `round` one round of purges, `bars` what lies between the two.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -127,7 +128,9 @@ impl Removal {
         if first.all_in_time() {
             return Ok(());
         }
-        self.check_time(&first)?;
+        if Instant::now() >= self.deadline {
+            return Err(Stop::Failed(first.failures(&BTreeMap::new())));
+        }
         let mut unreached = first.missing();
         let mut why = first.reasons;
         loop {

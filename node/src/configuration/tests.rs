@@ -1,8 +1,10 @@
 //! Configurations, sound and faulty.
 
+use groupcache_proto::cluster::loader::Kind;
 use groupcache_proto::cluster::{Configuration, Group, GrpcLoader, HttpLoader, Loader, SqlLoader};
 
 use super::*;
+use crate::configuration::loaders::check_target;
 
 fn loader(name: &str) -> Loader {
     Loader {

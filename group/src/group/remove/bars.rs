@@ -1,4 +1,4 @@
-//! Between the rounds of a Remove: enough grantors bar the unreached, and the grants that these may still hold run out (R2).
+//! Between the rounds of a Remove: grantors bar the unreached, and the grants these may hold run out (R2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::group::remove::NodeFailure;
-use crate::group::remove::round::Round;
 use crate::peer::{BarRequest, Purged, RemoveId};
 use crate::simulation::{Rule, off, random_state};
 use crate::view::View;
@@ -157,15 +156,6 @@ impl Removal {
     fn binds(&self, prior: &Prior) -> bool {
         prior.version == self.view.version()
             || prior.members.iter().any(|member| matches!(member.state, State::Active | State::Draining))
-    }
-
-    /// Fails if the caller has no time left for more.
-    pub(super) fn check_time(&self, round: &Round) -> Result<(), Stop> {
-        if Instant::now() < self.deadline {
-            Ok(())
-        } else {
-            Err(Stop::Failed(round.failures(&BTreeMap::new())))
-        }
     }
 
     /// Lifts this Remove's bars on nodes that are back (R4); not waited for.
