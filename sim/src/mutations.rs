@@ -21,10 +21,7 @@ pub const RULES: &[(Rule, &str)] = &[
     (Rule::PurgeAll, "owner-first purge only"),
     (Rule::OneLoad, "a load for each Get"),
     (Rule::Lapse, "a lapse drops nothing"),
-    (Rule::EveryMajority, "a majority of the newest membership alone"),
-    (Rule::FromSending, "a grant runs from its arrival"),
     (Rule::Barred, "the barred are granted"),
-    (Rule::Silence, "a restarted grantor grants at once"),
     (Rule::Learn, "newer memberships in acknowledgements are passed over"),
     (Rule::WaitOut, "the grants of the unreached are not waited out"),
 ];

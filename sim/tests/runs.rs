@@ -21,7 +21,7 @@ fn the_same_seed_gives_the_same_run() {
 fn every_promise_is_kept_in_calm_and_in_trouble() {
     for seed in SEEDS {
         let outcome = world::run(seed, &Options::default());
-        assert!(outcome.broken.is_empty(), "cargo xtask sim --seed {seed} --seeds 1: {:?}", outcome.broken);
+        assert!(outcome.broken.is_empty(), "seed {seed}: {:?}", outcome.broken);
         let tally = outcome.tally;
         assert!(tally.succeeded > 100 && tally.hot_hits > 100 && tally.across > 20, "{tally}");
         assert_eq!(tally.calm.0, tally.calm.1, "a Remove failed without a fault");

@@ -1,6 +1,6 @@
 //! Another node answers several keys: one call for all that an owner has, then the second owners, then loads here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{join, join_all};
@@ -49,7 +49,7 @@ impl Group {
     /// Asks the owner, then the second owners of what it did not answer, and loads what they do not answer either.
     async fn fetch_together(self: Arc<Self>, owner: Member, seats: Vec<Seat>, terms: Terms) {
         let unanswered = self.ask_together(&owner, 0, seats, &terms).await;
-        let (mut here, mut seconds) = (Vec::new(), HashMap::new());
+        let (mut here, mut seconds) = (Vec::new(), BTreeMap::new());
         for seat in unanswered {
             let ranked = terms.view.ranked(seat.wanted.key.as_bytes(), OWNERS_ASKED);
             match ranked.get(1) {

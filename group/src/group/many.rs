@@ -1,7 +1,7 @@
 //! Several keys at once: what is not here is asked for together, by owner, and each key has a result of its own.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -171,7 +171,8 @@ impl Group {
         let Some(view) = state.view.clone() else {
             return wanted.iter().map(|_| Err(GetError::NotReady)).collect();
         };
-        let (mut mine, mut theirs) = (Share::default(), HashMap::new());
+        // In the order of their names: the same Gets make the same calls in the same order.
+        let (mut mine, mut theirs) = (Share::default(), BTreeMap::new());
         for (at, wanted) in wanted.into_iter().enumerate() {
             let share = match view.owner(wanted.key.as_bytes()) {
                 Some(Place::Peer(owner)) if origin == Origin::Client => {
