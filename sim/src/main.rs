@@ -121,7 +121,7 @@ fn tell_broken(outcome: &Outcome) {
     for broken in &outcome.broken {
         println!("  {:>7}.{:03} s {}: {}", broken.at / 1000, broken.at % 1000, broken.promise, broken.what);
     }
-    println!("  replay it: {} --seed {} --seeds 1 --journal", "cargo xtask sim", outcome.seed);
+    println!("  replay it: cargo xtask sim --seed {} --seeds 1 --journal", outcome.seed);
 }
 
 /// One line that replaces the former, where somebody looks on.

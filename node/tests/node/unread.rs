@@ -20,6 +20,9 @@ use tonic::Code;
 
 use crate::support::{Cluster, Source, client, config, get, metric, start, users, value};
 
+/// Asks for a key.
+type Ask = fn(&str) -> Request<Body>;
+
 /// Larger than any window that a client opens unasked.
 const LARGE: usize = 1 << 20;
 
@@ -157,7 +160,7 @@ async fn unread_streams_stay_inside_the_budget_and_are_cut() {
     let node = &cluster.nodes[0];
     assert_eq!(value(node, "large").await.len(), LARGE);
     assert_eq!(value(node, "middling").await.len(), 60 << 10);
-    let asks: [(_, fn(&str) -> Request<Body>, _, _, _); 3] = [
+    let asks: [(_, Ask, _, _, _); 3] = [
         (node.data, over_stream, "large", 15, 2 << 20),
         (node.cluster, over_fetch, "large", 120, 2 << 20),
         (node.cluster, over_exchange, "middling", 64, 1 << 20),
