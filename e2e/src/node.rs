@@ -22,6 +22,9 @@ const DRAIN: &str = "2s";
 /// Short, because a node serves no copies in its first bound; longer than a busy machine lets a beat wait.
 const BOUND: &str = "2s";
 
+/// What a pod would allow a node: its bounds on what is in flight are shares of it.
+const MEMORY: &str = "512Mi";
+
 /// Three ports of one node.
 #[derive(Clone, Debug)]
 struct Ports {
@@ -132,7 +135,7 @@ impl Nodes {
         let node = &mut self.nodes[index];
         let mut command = Command::new(settings::path("GROUPCACHE_NODE")?);
         command
-            .args(["--name", &node.name, "--drain-delay", DRAIN])
+            .args(["--name", &node.name, "--drain-delay", DRAIN, "--memory", MEMORY])
             .args(["--data-address", &node.ports.data.to_string()])
             .args(["--cluster-address", &node.ports.cluster.to_string()])
             .args(["--admin-address", &node.ports.admin.to_string()])
@@ -175,7 +178,9 @@ impl Node {
     /// When it does not tell.
     pub fn metric(&self, name: &str) -> Result<Option<f64>> {
         let text = http::send("GET", self.ports.admin, "/metrics")?.body;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        // One without labels is written with or without its braces.
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim_start_matches("{}").strip_prefix(' '));
         Ok(line.and_then(|value| value.trim().parse().ok()))
     }
 

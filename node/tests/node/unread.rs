@@ -156,7 +156,7 @@ async fn unread_streams_stay_inside_the_budget_and_are_cut() {
     let source = Source::start().await;
     source.put("large", &"v".repeat(LARGE));
     source.put("middling", &"v".repeat(60 << 10));
-    let cluster = one_node(&source, 256 << 20).await;
+    let cluster = one_node(&source, 384 << 20).await;
     let node = &cluster.nodes[0];
     assert_eq!(value(node, "large").await.len(), LARGE);
     assert_eq!(value(node, "middling").await.len(), 60 << 10);
@@ -165,7 +165,7 @@ async fn unread_streams_stay_inside_the_budget_and_are_cut() {
         (node.cluster, over_fetch, "large", 120, 2 << 20),
         (node.cluster, over_exchange, "middling", 64, 1 << 20),
     ];
-    // A sixteenth of the memory for answers, an eighth of that for one connection.
+    // A third of an eighth of the memory for answers, an eighth of that for one connection.
     let share = 2 << 20;
     for (address, ask, key, streams, least) in asks {
         let (sender, ended) = connect(address).await;
