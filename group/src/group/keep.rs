@@ -44,7 +44,9 @@ impl Group {
             let (present, now) = (self.state.load(), self.grants.clock().now());
             let stands = present.serves(now) && Arc::ptr_eq(&present.cache, &state.cache);
             let wanted = stands && wanted(half.peek(key.as_bytes(), now));
-            (stands, wanted && half.insert(key, held, now))
+            let kept = wanted && half.insert(key, held, now);
+            // What the source calls older than what is here is fenced, too.
+            (stands && (kept || !wanted), kept)
         };
         let (stands, kept) =
             self.generations.if_stands(hash, generation, entry.source_version, insert).unwrap_or_default();

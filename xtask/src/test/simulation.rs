@@ -4,12 +4,14 @@ use anyhow::{Context, Result};
 
 use crate::sim;
 use crate::test::world::World;
+use crate::tools::cargo;
 
 /// Runs seeds with all rules in force, then hunts for every mutation.
 ///
 /// # Errors
 /// When a promise broke or a mutation was not caught; what to type to see it again is printed above.
 pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
+    world.run(cargo::command().args(["test", "--locked", "--package", "groupcache-sim"]))?;
     world.run(&mut sim::simulation()).context("a seed broke a promise")?;
     world.run(sim::simulation().arg("--mutations")).context("a rule was switched off and nobody noticed")
 }
