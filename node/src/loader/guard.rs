@@ -4,7 +4,7 @@
 //!
 //! 1. [`Guard::admit`](Loader::admit): the breaker is asked, then a place is waited for in a short queue.
 //! 2. [`Guard::load`](Loader::load): the breaker is asked again, for it may have opened meanwhile; what is left of the time goes along, less a margin.
-//! 3. A failure that another try may mend is tried again while time and [`Budget`] last.
+//! 3. A failure that another try may mend is tried again while time and the retry budget last.
 //! 4. How it ended teaches the breaker. A call for many keys counts once, however many.
 
 use std::sync::Arc;
