@@ -37,6 +37,9 @@ struct Arguments {
     only: Option<String>,
 }
 
+/// How a user calls this program.
+const COMMAND: &str = "cargo xtask sim";
+
 /// Seeds without either bound.
 const SEEDS: u64 = 200;
 
@@ -121,7 +124,7 @@ fn tell_broken(outcome: &Outcome) {
     for broken in &outcome.broken {
         println!("  {:>7}.{:03} s {}: {}", broken.at / 1000, broken.at % 1000, broken.promise, broken.what);
     }
-    println!("  replay it: cargo xtask sim --seed {} --seeds 1 --journal", outcome.seed);
+    println!("  replay it: {COMMAND} --seed {} --seeds 1 --journal", outcome.seed);
 }
 
 /// One line that replaces the former, where somebody looks on.
