@@ -3,7 +3,6 @@
 mod drain;
 mod garbage;
 mod herd;
-mod loader_fails;
 mod metrics;
 mod outages;
 mod own_loader;
