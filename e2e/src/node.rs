@@ -135,7 +135,7 @@ impl Nodes {
         let node = &mut self.nodes[index];
         let mut command = Command::new(settings::path("GROUPCACHE_NODE")?);
         command
-            .args(["--name", &node.name, "--drain-delay", DRAIN, "--memory", MEMORY])
+            .args(["--name", &node.name, "--drain-delay", DRAIN, "--memory-limit", MEMORY])
             .args(["--data-address", &node.ports.data.to_string()])
             .args(["--cluster-address", &node.ports.cluster.to_string()])
             .args(["--admin-address", &node.ports.admin.to_string()])

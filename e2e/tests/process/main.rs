@@ -3,6 +3,7 @@
 mod drain;
 mod garbage;
 mod herd;
+mod loader_fails;
 mod metrics;
 mod outages;
 mod own_loader;
