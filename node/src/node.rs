@@ -33,6 +33,7 @@ use crate::membership::{Identity, Install, Membership, Outcome};
 use crate::metrics::Metrics;
 use crate::metrics::export::Exporter;
 use crate::transport::control::Control;
+use crate::transport::dialing::Dialer;
 use crate::transport::doors;
 use crate::transport::incoming::Incoming;
 use crate::transport::listener::{self, End, Limits};
@@ -210,6 +211,7 @@ fn build(config: &Config, cluster: SocketAddr) -> Parts {
     let peers = Arc::new(TonicPeers::new(
         Arc::clone(&me.name),
         me.boot,
+        Dialer::tcp(),
         config.patience,
         heard_by.clone(),
         metrics.peers.clone(),
@@ -343,7 +345,7 @@ fn serve_admin(
 fn open(listener: TcpListener, router: axum::Router, limits: Limits, parts: &Parts) -> (End, JoinHandle<()>) {
     let end = End { close: CancellationToken::new(), abort: CancellationToken::new() };
     let served = listener::serve(
-        listener,
+        Box::new(listener),
         router,
         limits,
         end.clone(),

@@ -1,6 +1,7 @@
 //! What is said over sockets: applications and other nodes to this one, and this one to other nodes.
 //!
 //! * [`doors`]: what each port serves; [`listener`]: takes connections, and keeps hostile ones from costing much.
+//! * [`accepting`] and [`dialing`]: the wire at either end, [`io`]; all else does not know which it is.
 //! * [`incoming`]: large requests on their way in, bounded; `arriving` counts those of gRPC.
 //! * [`outgoing`]: answers on their way out, bounded, and cut off where nobody reads them.
 //! * [`overdue`]: calls that are never sent whole.
@@ -10,12 +11,14 @@
 //! * [`peers`]: the way to other nodes.
 //! * [`wire`]: one table, our words to messages and statuses and back.
 
+pub mod accepting;
 mod arriving;
 pub mod calls;
 pub mod cluster_server;
 mod connection;
 pub mod control;
 pub mod data_server;
+pub mod dialing;
 pub mod doors;
 pub mod family_server;
 mod fetching;
@@ -23,6 +26,7 @@ mod handover_server;
 pub mod http;
 pub mod incoming;
 mod invalidation_server;
+pub mod io;
 pub mod listener;
 pub mod outgoing;
 pub mod overdue;

@@ -17,21 +17,20 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::ConnectionMetrics;
+use crate::transport::accepting::{Acceptor, Opening};
 use crate::transport::connection::Connection;
 use crate::transport::http::is_grpc;
 use crate::transport::outgoing::{OutOfRoom, Outgoing, Unsent};
 use crate::transport::overdue;
 use crate::transport::preface::{self, Protocol};
 
-/// How long a connection may take to say which HTTP it speaks.
+/// How long a connection may take to open and to say which HTTP it speaks.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
 
 /// How long an HTTP/1.1 connection may take for a request's head, or be unused: pools of clients keep connections for less.
@@ -54,9 +53,6 @@ const MAX_SEND_BUFFER_BYTES: usize = 256 << 10;
 
 /// How long calls under way may take once a connection is asked to end: the longest deadline.
 const GRACE: Duration = Duration::from_secs(30);
-
-/// When the system gives up a connection whose other end acknowledges nothing.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What one port allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +80,7 @@ pub struct End {
 
 /// Serves a port until it is closed, and returns when its last connection has ended.
 pub async fn serve(
-    listener: TcpListener,
+    mut acceptor: Box<dyn Acceptor>,
     router: Router,
     limits: Limits,
     end: End,
@@ -98,10 +94,10 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = end.close.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = acceptor.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let opening = match accepted {
+            Ok(opening) => opening,
             Err(error) => {
                 tracing::warn!(port = limits.port, %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -118,31 +114,29 @@ pub async fn serve(
         connections.spawn(async move {
             let abort = end.abort.clone();
             tokio::select! {
-                () = connection(stream, router, limits, end, &outgoing, &metrics) => {}
+                () = connection(opening, router, limits, end, &outgoing, &metrics) => {}
                 // What the connection was doing is lost: that is what an abort is.
                 () = abort.cancelled() => {}
             }
             drop(place);
         });
     }
-    drop(listener);
+    drop(acceptor);
     connections.close();
     connections.wait().await;
 }
 
 async fn connection(
-    stream: TcpStream,
+    opening: Opening,
     router: Router,
     limits: Limits,
     end: End,
     outgoing: &Outgoing,
     metrics: &ConnectionMetrics,
 ) {
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(port = limits.port, %error, "a connection's socket could not be tuned");
-    }
+    let open = async { preface::open(opening.await?.io).await };
     let opened = tokio::select! {
-        opened = timeout(FIRST_BYTES, preface::open(stream)) => opened,
+        opened = timeout(FIRST_BYTES, open) => opened,
         // It has asked nothing yet.
         () = end.close.cancelled() => return,
     };
@@ -237,13 +231,6 @@ async fn time_to_end(limits: Limits, end: &End) {
             tokio::time::sleep(wait).await;
         }
     }
-}
-
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PING).with_interval(PONG))?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 /// The router as a service of hyper's requests.

@@ -18,7 +18,7 @@ use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{self as wire, SignedSnapshot};
 use groupcache_proto::convert;
 use groupcache_ring::{Member, Version};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -27,6 +27,7 @@ use tonic::{Code, Response, Status};
 
 use crate::causes::causes;
 use crate::metrics::PeerMetrics;
+use crate::transport::dialing::{CONNECT_TIMEOUT, Dialer, uri};
 use crate::transport::peers::breaker::Breaker;
 use crate::transport::peers::exchange::Exchange;
 
@@ -37,9 +38,6 @@ mod handover;
 mod invalidation;
 mod lane;
 mod many;
-
-/// When a connection attempt is given up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Between pings, and until a ping unanswered closes the connection: without pings a dead node is a black hole.
 const PING: Duration = Duration::from_secs(2);
@@ -108,6 +106,7 @@ struct Link {
 pub struct TonicPeers {
     name: Arc<str>,
     boot: u64,
+    dialer: Dialer,
     patience: Patience,
     heard: mpsc::Sender<Heard>,
     metrics: PeerMetrics,
@@ -117,17 +116,18 @@ pub struct TonicPeers {
 }
 
 impl TonicPeers {
-    /// The peers of the process `boot` of the node called `name`. Versions they show are told to `heard`.
+    /// The peers of the process `boot` of the node called `name`, reached by `dialer`. Versions they show are told to `heard`.
     #[must_use]
     pub fn new(
         name: Arc<str>,
         boot: u64,
+        dialer: Dialer,
         patience: Patience,
         heard: mpsc::Sender<Heard>,
         metrics: PeerMetrics,
     ) -> Self {
         let (links, hints) = (Mutex::default(), Mutex::default());
-        TonicPeers { name, boot, patience, heard, metrics, links, hints }
+        TonicPeers { name, boot, dialer, patience, heard, metrics, links, hints }
     }
 
     /// A snapshot is in force: connections of members that left are dropped, and so is what members said of themselves before.
@@ -193,7 +193,7 @@ impl TonicPeers {
         if let Some(link) = known {
             return Arc::clone(link);
         }
-        let link = Arc::new(Link::new(member, &self.metrics));
+        let link = Arc::new(Link::new(member, &self.dialer, &self.metrics));
         let boots = links.entry(member.address.clone()).or_default();
         boots.insert(0, Arc::clone(&link));
         boots.truncate(BOOTS);
@@ -292,14 +292,14 @@ impl Peers for TonicPeers {
 }
 
 impl Link {
-    fn new(member: &Member, metrics: &PeerMetrics) -> Self {
-        let client = connect(&member.address);
+    fn new(member: &Member, dialer: &Dialer, metrics: &PeerMetrics) -> Self {
+        let client = connect(&member.address, dialer);
         let breaker = Arc::new(Breaker::new(metrics.clone()));
         Link {
             boot: member.boot,
             exchange: Exchange::new(&client, &breaker),
             client,
-            bulk: connect(&member.address),
+            bulk: connect(&member.address, dialer),
             breaker,
             places: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
             purges: Arc::new(Semaphore::new(PURGES_AT_ONCE)),
@@ -308,20 +308,18 @@ impl Link {
 }
 
 /// A connection that is made when it is first used, and again after it broke.
-fn connect(address: &str) -> ClusterServiceClient<Channel> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_tcp_user_timeout(Some(2 * PING));
-    // An address is checked when its snapshot is adopted; one that is no URL all the same just cannot be reached.
-    let uri: http::Uri = format!("http://{address}").parse().unwrap_or_default();
-    let channel = Endpoint::from(uri)
+fn connect(address: &str, dialer: &Dialer) -> ClusterServiceClient<Channel> {
+    let (dialer, to) = (dialer.clone(), address.to_owned());
+    let dial = move |_: http::Uri| {
+        let connection = dialer.dial(&to);
+        async move { connection.await.map(TokioIo::new) }
+    };
+    let channel = Endpoint::from(uri(address))
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .keep_alive_while_idle(true)
-        .connect_with_connector_lazy(tcp);
+        .connect_with_connector_lazy(tower::service_fn(dial));
     ClusterServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

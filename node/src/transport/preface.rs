@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::transport::io::BoxedIo;
 
 /// What every HTTP/2 connection begins with.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,14 +22,13 @@ pub(crate) enum Protocol {
 }
 
 /// A connection whose first bytes were looked at; whoever reads it sees them again.
-#[derive(Debug)]
 pub(crate) struct Opened {
     first: BytesMut,
-    stream: TcpStream,
+    stream: BoxedIo,
 }
 
 /// Reads just enough to tell the protocol. An end before the first byte is an error.
-pub(crate) async fn open(mut stream: TcpStream) -> io::Result<(Protocol, Opened)> {
+pub(crate) async fn open(mut stream: BoxedIo) -> io::Result<(Protocol, Opened)> {
     let mut first = BytesMut::with_capacity(HTTP2.len());
     while first.len() < HTTP2.len() {
         let room = HTTP2.len() - first.len();

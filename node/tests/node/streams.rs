@@ -19,6 +19,7 @@ use groupcache_group::value::{Entry, Key, Outcome};
 use groupcache_node::metrics::PeerMetrics;
 use groupcache_node::node::Node;
 use groupcache_node::transport::control::Control;
+use groupcache_node::transport::dialing::Dialer;
 use groupcache_node::transport::doors;
 use groupcache_node::transport::peers::{Patience, TonicPeers};
 use groupcache_proto::cluster::{AnnounceRequest, ApplyRequest, ApplyResponse, SignedSnapshot};
@@ -39,7 +40,7 @@ const LARGE: usize = 512 << 10;
 /// The way from a node called `x` to others.
 pub(crate) fn peers(patience: Patience) -> Arc<TonicPeers> {
     let (heard, _) = mpsc::channel(1);
-    Arc::new(TonicPeers::new("x".into(), 1, patience, heard, PeerMetrics::default()))
+    Arc::new(TonicPeers::new("x".into(), 1, Dialer::tcp(), patience, heard, PeerMetrics::default()))
 }
 
 /// Patient, because the machines are noisy.
