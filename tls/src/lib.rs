@@ -1,0 +1,17 @@
+//! Who speaks on the cluster port: certificates with a cluster and a role, kept fresh, and who issues them.
+//!
+//! Both ends show a certificate, both check the other's against the cluster's authorities, and the name in it says what the other may do: a node of this
+//! cluster, or its operator. Addresses are not checked, because pods change theirs; a node proves that it is *a* node of this cluster.
+//!
+//! * [`identity`]: the name in a certificate.
+//! * [`credentials`]: a certificate, its key and whom it trusts, checked before they are used.
+//! * [`keeper`]: the credentials in use, replaced while connections run.
+//! * [`handshake`]: both ends of a connection.
+//! * [`authority`]: who issues certificates; only with the feature `issue`.
+
+#[cfg(feature = "issue")]
+pub mod authority;
+pub mod credentials;
+pub mod handshake;
+pub mod identity;
+pub mod keeper;
