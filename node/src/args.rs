@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080", help_heading = "Ports")]
     pub data_address: SocketAddr,
 
-    /// Where other nodes and the operator call. Not encrypted yet: keep applications away from it.
+    /// Where other nodes and the operator call. Without --tls-dir it is open to everybody: keep applications away from it.
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8081", help_heading = "Ports")]
     pub cluster_address: SocketAddr,
 
@@ -59,6 +59,10 @@ pub struct Args {
     /// Host, or host:port, under which other nodes reach the cluster port; without it the address as bound.
     #[arg(long, value_name = "HOST[:PORT]", env = "POD_IP", help_heading = "Ports")]
     pub advertise: Option<String>,
+
+    /// Folder with tls.crt, tls.key and ca.crt: the cluster port then speaks TLS only, and its callers show a certificate of this cluster. Read again when they change.
+    #[arg(long, value_name = "FOLDER", help_heading = "Ports")]
+    pub tls_dir: Option<PathBuf>,
 
     /// Folder where the newest snapshot is kept, so that a restarted node serves before anybody tells it anything. Made when missing.
     #[arg(long, value_name = "FOLDER", help_heading = "Membership")]
@@ -141,6 +145,7 @@ impl Args {
             drain_spread: config::DEFAULT_SPREAD,
             max_connection_age: self.max_connection_age,
             max_connections: self.max_connections,
+            tls_dir: self.tls_dir,
             patience: Patience::default(),
         })
     }

@@ -52,6 +52,8 @@ pub struct Config {
     pub max_connection_age: Duration,
     /// Clients' connections at a time.
     pub max_connections: usize,
+    /// Where the certificates of the cluster port are; `None`: it is open to everybody.
+    pub tls_dir: Option<PathBuf>,
     /// How long another node is waited for that says nothing.
     pub patience: Patience,
 }
@@ -76,6 +78,7 @@ impl Config {
             drain_spread: Duration::ZERO,
             max_connection_age: DEFAULT_MAX_CONNECTION_AGE,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            tls_dir: None,
             patience: Patience::default(),
         }
     }

@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, join_all};
 use groupcache_proto::cluster::{AnnounceRequest, ApplyOutcome, ApplyRequest, ApplyResponse, SignedSnapshot};
 use groupcache_proto::convert;
 use groupcache_ring::{Member, Version};
+use groupcache_tls::keeper::Keeper;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -33,6 +34,7 @@ pub struct NodeControl {
     draining: AtomicBool,
     /// Host and port of the cluster port, as others reach it.
     address: String,
+    certificates: Option<Keeper>,
 }
 
 impl NodeControl {
@@ -43,8 +45,9 @@ impl NodeControl {
         peers: Arc<TonicPeers>,
         heard: mpsc::Sender<Heard>,
         address: String,
+        certificates: Option<Keeper>,
     ) -> Self {
-        NodeControl { membership, peers, heard, draining: AtomicBool::new(false), address }
+        NodeControl { membership, peers, heard, draining: AtomicBool::new(false), address, certificates }
     }
 
     /// Fetches newer snapshots from whoever shows them, for as long as it is polled.
@@ -164,12 +167,15 @@ impl Control for NodeControl {
             Outcome::Refused(faults) => (ApplyOutcome::Refused, faults),
         };
         let in_force = self.membership.in_force();
+        let shown = self.certificates.as_ref().map(Keeper::current);
         ApplyResponse {
             version: Some(convert::version_to_wire(self.membership.version())),
             ring_hash: in_force.map_or(0, |now| now.view.ring_hash()),
             boot: self.boot(),
             outcome: code.into(),
             faults,
+            certificate: shown.as_ref().map(|shown| shown.leaf.clone()).unwrap_or_default(),
+            authorities: shown.map(|shown| shown.trust.clone()).unwrap_or_default(),
         }
     }
 

@@ -14,6 +14,7 @@
 
 pub mod args;
 pub mod causes;
+pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod configuration;

@@ -15,6 +15,7 @@ use groupcache_process::readiness::{Condition, Readiness};
 use groupcache_process::shutdown::{Ending, Shutdown};
 use groupcache_process::telemetry::LogFilter;
 use groupcache_ring::State;
+use groupcache_tls::keeper::Keeper;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,6 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::certificates;
 use crate::clock;
 use crate::config::Config;
 use crate::control::NodeControl;
@@ -32,13 +34,14 @@ use crate::membership::file::SnapshotFile;
 use crate::membership::{Identity, Install, Membership, Outcome};
 use crate::metrics::Metrics;
 use crate::metrics::export::Exporter;
+use crate::transport::accepting::Acceptor;
 use crate::transport::control::Control;
-use crate::transport::dialing::Dialer;
 use crate::transport::doors;
 use crate::transport::incoming::Incoming;
 use crate::transport::listener::{self, End, Limits};
 use crate::transport::outgoing::Outgoing;
 use crate::transport::peers::TonicPeers;
+use crate::transport::secured;
 
 /// Versions heard of that wait to be looked at; one more is told again by the next call.
 const HEARD: usize = 16;
@@ -91,6 +94,7 @@ struct Parts {
     room: Room,
     outgoing: Outgoing,
     incoming: Incoming,
+    certificates: Option<Keeper>,
     metrics: Metrics,
 }
 
@@ -106,7 +110,7 @@ impl Node {
         let addresses = (data.local_addr()?, cluster.local_addr()?, admin.local_addr()?);
         tracing::info!(name = config.name, memory = %config.memory, "starting");
 
-        let parts = build(&config, addresses.1);
+        let parts = build(&config, addresses.1, certificates(&config)?);
         let readiness = Readiness::new();
         let accepting = readiness.condition("accepting", "starting");
         let member = readiness.condition("membership", "no snapshot has been applied yet");
@@ -114,9 +118,9 @@ impl Node {
             .condition("grants", "no grants to serve copies yet: they come soon after the membership");
         let (doors, health) = doors::data(Arc::clone(&parts.groups), &parts.incoming)?;
         let ports = Ports {
-            data: open(data, doors, data_limits(&config), &parts),
+            data: open(Box::new(data), doors, data_limits(&config), &parts),
             cluster: open(
-                cluster,
+                secured::acceptor(cluster, parts.certificates.as_ref()),
                 doors::cluster(Arc::clone(&parts.groups), Arc::clone(&parts.control) as Arc<dyn Control>),
                 cluster_limits(&config),
                 &parts,
@@ -135,6 +139,9 @@ impl Node {
         background.spawn(beats::keep_up(Arc::clone(&parts.groups)));
         background.spawn(first_grants::wait(granted, Arc::clone(&parts.groups)));
         first_snapshot(&config, &parts.membership, &mut background)?;
+        if let (Some(folder), Some(keeper)) = (&config.tls_dir, parts.certificates) {
+            background.spawn(keeper.follow(folder.clone()));
+        }
 
         tracing::info!(data = %addresses.0, cluster = %addresses.1, admin = %addresses.2, "serving");
         Ok(Node {
@@ -204,14 +211,14 @@ impl Node {
     }
 }
 
-fn build(config: &Config, cluster: SocketAddr) -> Parts {
+fn build(config: &Config, cluster: SocketAddr, certificates: Option<Keeper>) -> Parts {
     let metrics = Metrics::default();
     let me = Identity::new(&config.name, &config.pod_uid);
     let (heard_by, heard) = mpsc::channel(HEARD);
     let peers = Arc::new(TonicPeers::new(
         Arc::clone(&me.name),
         me.boot,
-        Dialer::tcp(),
+        secured::dialer(certificates.as_ref()),
         config.patience,
         heard_by.clone(),
         metrics.peers.clone(),
@@ -225,8 +232,9 @@ fn build(config: &Config, cluster: SocketAddr) -> Parts {
     let install = install(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
     let membership = Arc::new(Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install));
     let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
-    let control = Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address));
-    Parts { groups, membership, control, heard, loaders, room, outgoing, incoming, metrics }
+    let control =
+        Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address, certificates.clone()));
+    Parts { groups, membership, control, heard, loaders, room, outgoing, incoming, certificates, metrics }
 }
 
 /// Puts an adopted snapshot to work. Groups before the view: a node that owns keys must know what they are keys of.
@@ -323,6 +331,7 @@ fn registry(parts: &Parts, readiness: &Readiness) -> Registry {
         room: parts.room.clone(),
         outgoing: parts.outgoing.clone(),
         incoming: parts.incoming.clone(),
+        certificates: parts.certificates.clone(),
         state: Box::new(move || (readiness.is_ready(), control.is_draining())),
     }));
     registry
@@ -342,10 +351,15 @@ fn serve_admin(
     (stop.clone(), tokio::spawn(admin.serve(listener, stop)))
 }
 
-fn open(listener: TcpListener, router: axum::Router, limits: Limits, parts: &Parts) -> (End, JoinHandle<()>) {
+fn open(
+    acceptor: Box<dyn Acceptor>,
+    router: axum::Router,
+    limits: Limits,
+    parts: &Parts,
+) -> (End, JoinHandle<()>) {
     let end = End { close: CancellationToken::new(), abort: CancellationToken::new() };
     let served = listener::serve(
-        Box::new(listener),
+        acceptor,
         router,
         limits,
         end.clone(),

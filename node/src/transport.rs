@@ -2,6 +2,7 @@
 //!
 //! * [`doors`]: what each port serves; [`listener`]: takes connections, and keeps hostile ones from costing much.
 //! * [`accepting`] and [`dialing`]: the wire at either end, [`io`]; all else does not know which it is.
+//! * [`secured`]: both ends of the cluster port under certificates; `roles` is who may call what there.
 //! * [`incoming`]: large requests on their way in, bounded; `arriving` counts those of gRPC.
 //! * [`outgoing`]: answers on their way out, bounded, and cut off where nobody reads them.
 //! * [`overdue`]: calls that are never sent whole.
@@ -33,5 +34,7 @@ pub mod overdue;
 mod parked;
 pub mod peers;
 pub mod preface;
+mod roles;
+pub mod secured;
 pub mod stream;
 pub mod wire;

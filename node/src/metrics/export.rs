@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use groupcache_group::group::Group;
 use groupcache_group::groups::Groups;
 use groupcache_group::stats::{Sizes, Stats};
 use groupcache_ring::State;
+use groupcache_tls::keeper::Keeper;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -41,6 +43,8 @@ pub struct Exporter {
     pub outgoing: Outgoing,
     /// The budget of bytes that are being received.
     pub incoming: Incoming,
+    /// What the cluster port shows, where it shows anything.
+    pub certificates: Option<Keeper>,
     /// Whether the node is ready, and whether it drains.
     pub state: Box<dyn Fn() -> (bool, bool) + Send + Sync>,
 }
@@ -176,6 +180,12 @@ impl Exporter {
             "groupcache_serving_copies" => one(u64::from(self.groups.grants().serves_now())),
             "groupcache_barred_nodes" => {
                 one(u64::try_from(self.groups.grants().barred()).unwrap_or(u64::MAX))
+            }
+            "groupcache_certificate_expiry_timestamp_seconds" => {
+                let shown = self.certificates.iter().map(|keeper| keeper.current().not_after);
+                let seconds =
+                    shown.map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
+                Some(seconds.map(|seconds| (Vec::new(), seconds)).collect())
             }
             "groupcache_view_epoch" => one(version.epoch),
             "groupcache_view_sequence" => one(version.sequence),

@@ -215,11 +215,16 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("groupcache_ready", &[], "1 if applications should send Gets here, else 0"),
     gauge("groupcache_draining", &[], "1 once the node has begun to drain"),
+    gauge(
+        "groupcache_certificate_expiry_timestamp_seconds",
+        &[],
+        "When the cluster port's certificate runs out, in seconds since 1970; absent where the port is open",
+    ),
     counter("groupcache_connections_total", &["port"], "Connections taken on a port"),
     counter(
         "groupcache_connections_refused_total",
         &["port"],
-        "Connections closed at once: over the cap, or silent",
+        "Connections closed at once: over the cap, silent, or without a certificate where one is asked for",
     ),
 ];
 

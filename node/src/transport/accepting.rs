@@ -1,9 +1,10 @@
-//! Where connections come from: TCP today. The listener does not know the wire, so another needs no other listener.
+//! Where connections come from. The listener does not know the wire, so that another needs no other listener.
 
 use std::io;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use groupcache_tls::identity::Identity;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -22,6 +23,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Accepted {
     /// Its bytes.
     pub io: BoxedIo,
+    /// Who is at the other end, where callers show a certificate.
+    pub caller: Option<Identity>,
 }
 
 /// What is left to do before a connection can be read, a handshake say. It runs in the connection's own task, by the deadline of its first bytes.
@@ -43,7 +46,7 @@ impl Acceptor for TcpListener {
             if let Err(error) = tune(&stream) {
                 tracing::debug!(%error, "a connection's socket could not be tuned");
             }
-            let accepted = Accepted { io: Box::new(stream) };
+            let accepted = Accepted { io: Box::new(stream), caller: None };
             Ok(Box::pin(std::future::ready(Ok(accepted))) as Opening)
         })
     }

@@ -1,5 +1,6 @@
 //! What a call may know of the connection it came by: room for its answers, and whether the connection is asked to end.
 
+use groupcache_tls::identity::Identity;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -12,6 +13,8 @@ pub(crate) struct Connection {
     pub(crate) unsent: Unsent,
     /// Cancelled once it is asked to end.
     pub(crate) ending: CancellationToken,
+    /// Who calls, where callers show a certificate.
+    pub(crate) caller: Option<Identity>,
 }
 
 impl Connection {
@@ -20,6 +23,7 @@ impl Connection {
         request.extensions().get().cloned().unwrap_or_else(|| Connection {
             unsent: Unsent::new(&Outgoing::new(u64::MAX)),
             ending: CancellationToken::new(),
+            caller: None,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! How other nodes are dialed: over TCP today. The peers do not know the wire, so that another needs no other peers.
+//! How other nodes are dialed. The peers do not know the wire, so that another needs no other peers.
 
 use std::fmt;
 use std::io;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
 use groupcache_group::groups::Groups;
 use groupcache_process::readiness::Readiness;
@@ -25,6 +25,7 @@ use crate::transport::data_server::DataServer;
 use crate::transport::family_server::FamilyServer;
 use crate::transport::http;
 use crate::transport::incoming::Incoming;
+use crate::transport::roles;
 
 /// Largest request of an application but Set: as many keys as one may name, of twice the default's length. What is not whole yet is memory that a
 /// client holds without having asked anything.
@@ -88,7 +89,7 @@ pub fn data(groups: Arc<Groups>, incoming: &Incoming) -> anyhow::Result<(Router,
 pub fn cluster(groups: Arc<Groups>, control: Arc<dyn Control>) -> Router {
     let server = ClusterServiceServer::new(ClusterServer::new(groups, control))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    Routes::new(server).into_axum_router().fallback(http::elsewhere)
+    Routes::new(server).into_axum_router().layer(from_fn(roles::checked)).fallback(http::elsewhere)
 }
 
 /// Reports the node's readiness as the services' health, for as long as it is polled.

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::ConnectionMetrics;
-use crate::transport::accepting::{Acceptor, Opening};
+use crate::transport::accepting::{Accepted, Acceptor, Opening};
 use crate::transport::connection::Connection;
 use crate::transport::http::is_grpc;
 use crate::transport::outgoing::{OutOfRoom, Outgoing, Unsent};
@@ -134,18 +134,21 @@ async fn connection(
     outgoing: &Outgoing,
     metrics: &ConnectionMetrics,
 ) {
-    let open = async { preface::open(opening.await?.io).await };
+    let open = async {
+        let Accepted { io, caller } = opening.await?;
+        Ok::<_, std::io::Error>((preface::open(io).await?, caller))
+    };
     let opened = tokio::select! {
         opened = timeout(FIRST_BYTES, open) => opened,
         // It has asked nothing yet.
         () = end.close.cancelled() => return,
     };
-    let Ok(Ok((protocol, stream))) = opened else {
+    let Ok(Ok(((protocol, stream), caller))) = opened else {
         metrics.refused(limits.port);
         return;
     };
     let io = TokioIo::new(stream);
-    let known = Connection { unsent: Unsent::new(outgoing), ending: CancellationToken::new() };
+    let known = Connection { unsent: Unsent::new(outgoing), ending: CancellationToken::new(), caller };
     let ending = known.ending.clone();
     let unsent = known.unsent.clone();
     let service = TowerToHyperService::new(Service { router, connection: known });

@@ -15,6 +15,7 @@ mod loaders;
 mod many;
 mod membership;
 mod proxy;
+mod secured;
 mod silence;
 mod stale;
 mod streams;

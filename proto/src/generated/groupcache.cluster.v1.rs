@@ -729,6 +729,12 @@ pub struct ApplyResponse {
     /// Every fault found, when refused; what was in force stays in force.
     #[prost(string, repeated, tag = "5")]
     pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Fingerprint of the certificate that the node shows on the cluster port; empty where it shows none.
+    #[prost(string, tag = "6")]
+    pub certificate: ::prost::alloc::string::String,
+    /// Fingerprint of the authorities whose certificates it takes there.
+    #[prost(string, tag = "7")]
+    pub authorities: ::prost::alloc::string::String,
 }
 /// FetchSnapshotRequest asks for the snapshot in force.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
