@@ -11,6 +11,7 @@ use crate::invalidation::Invalidation;
 use crate::loader::Loader;
 use crate::quantity::Quantity;
 use crate::status::CacheClusterStatus;
+use crate::tls::Tls;
 
 /// Default of [`CacheClusterSpec::replicas`].
 pub const DEFAULT_REPLICAS: i32 = 3;
@@ -83,7 +84,10 @@ pub const DEFAULT_CACHE_PERCENT: i32 = 70;
         .field_path(".resources"),
     validation = Rule::new("!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || !quantity('0').add(self.groups.map(g, quantity(string(g.maxBytes)).asInteger()).sum() * 100 / self.memory.cachePercent).isGreaterThan(quantity(string(self.resources.limits['memory'])))")
         .message("groups[].maxBytes together must not be greater than memory.cachePercent (70 unless set) of resources.limits.memory")
-        .field_path(".groups")
+        .field_path(".groups"),
+    validation = Rule::new("(self.tls.peer.mode == 'Disabled') == (oldSelf.tls.peer.mode == 'Disabled')")
+        .message("tls.peer.mode must not be changed to or from Disabled: nodes that speak TLS and nodes that do not cannot form one ring; make the object anew")
+        .field_path(".tls")
 )]
 pub struct CacheClusterSpec {
     /// How many nodes. `kubectl scale` and autoscalers write it. 0 stops all nodes.
@@ -123,6 +127,10 @@ pub struct CacheClusterSpec {
     /// How long invalidation may take, when nodes cannot be reached.
     #[serde(default)]
     pub invalidation: Invalidation,
+
+    /// Who may speak on the cluster port.
+    #[serde(default)]
+    pub tls: Tls,
 
     /// Seconds for which a node that was told to stop goes on serving, so that clients learn of it. Changing it rolls the pods.
     #[serde(default = "default_drain_seconds")]

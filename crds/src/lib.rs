@@ -2,6 +2,7 @@
 //!
 //! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
 //! * [`invalidation`]: how long "every node" may take in a Remove.
+//! * [`tls`]: who may speak on the cluster port.
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
 //! * [`manifest`]: the YAML of the definition, plain and for the chart.
@@ -20,6 +21,8 @@ pub mod loader;
 pub mod manifest;
 pub mod quantity;
 pub mod status;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod tls;
 
 pub use cluster::{CacheCluster, CacheClusterSpec};
 pub use group::{AbandonedLoads, Group};

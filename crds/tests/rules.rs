@@ -68,6 +68,8 @@ fn what_is_sound_is_taken() {
         &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 1}))],
+        &[("/spec/tls", json!({"peer": {"mode": "Disabled"}}))],
+        &[("/spec/tls", json!({"peer": {"mode": "CaSecret", "secretName": "mine"}}))],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 2, "purgeTimeoutMilliseconds": 2000}))],
         &[
             ("/spec/loaders/0/retry", json!({"maxAttempts": 5})),
@@ -137,6 +139,38 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
         ),
     ];
     refused(table);
+}
+
+/// The API server fills in defaults before it asks the rules; here they are written out.
+#[test]
+fn the_port_is_open_or_closed_for_as_long_as_the_object_lives() {
+    let of = |mode: &str| {
+        let mut object = sound();
+        object["spec"]["tls"] = json!({"peer": {"mode": mode}});
+        object
+    };
+    let change = |from: &str, to: &str| {
+        let done = cel::Validator::new().validate(&schema(), &of(to), Some(&of(from)));
+        done.err().into_iter().flatten().map(|error| error.to_string()).collect::<String>()
+    };
+    let said = change("OperatorManaged", "Disabled");
+    assert!(said.contains("must not be changed to or from Disabled"), "{said}");
+    assert!(!change("Disabled", "OperatorManaged").is_empty());
+    assert_eq!(change("Disabled", "Disabled"), "");
+}
+
+#[test]
+fn a_secret_is_named_where_it_is_used_and_only_there() {
+    refused(&[
+        (
+            &[("/spec/tls", json!({"peer": {"mode": "CaSecret"}}))],
+            "secretName must be set where mode is CaSecret",
+        ),
+        (
+            &[("/spec/tls", json!({"peer": {"mode": "OperatorManaged", "secretName": "mine"}}))],
+            "secretName must be set where mode is CaSecret, and only there",
+        ),
+    ]);
 }
 
 #[test]

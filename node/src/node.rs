@@ -116,7 +116,11 @@ impl Node {
         let member = readiness.condition("membership", "no snapshot has been applied yet");
         let granted = readiness
             .condition("grants", "no grants to serve copies yet: they come soon after the membership");
-        let (doors, health) = doors::data(Arc::clone(&parts.groups), &parts.incoming)?;
+        let (doors, health) = doors::data(
+            Arc::clone(&parts.groups),
+            Arc::clone(&parts.control) as Arc<dyn Control>,
+            &parts.incoming,
+        )?;
         let ports = Ports {
             data: open(Box::new(data), doors, data_limits(&config), &parts),
             cluster: open(

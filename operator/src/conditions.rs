@@ -11,6 +11,8 @@ pub const RING_CONVERGED: &str = "RingConverged";
 pub const PROGRESSING: &str = "Progressing";
 /// Something is wrong that a person should look at.
 pub const DEGRADED: &str = "Degraded";
+/// The cluster port's certificates are in use, or it is open as the spec says.
+pub const CERTIFICATES_READY: &str = "CertificatesReady";
 /// Every node runs the groups and loaders of the spec.
 pub const CONFIGURATION_APPLIED: &str = "ConfigurationApplied";
 
@@ -58,6 +60,18 @@ pub mod reason {
     pub const REFUSED: &str = "Refused";
     /// ConfigurationApplied: the spec is faulty; what was in force stays in force.
     pub const INVALID: &str = "Invalid";
+    /// CertificatesReady: they are in use.
+    pub const ISSUED: &str = "Issued";
+    /// CertificatesReady: an authority replaces another; nothing is wrong.
+    pub const ROTATING: &str = "Rotating";
+    /// CertificatesReady: the port is open, as the spec says.
+    pub const DISABLED: &str = "Disabled";
+    /// CertificatesReady: the Secret that the spec names is not there.
+    pub const SECRET_MISSING: &str = "SecretMissing";
+    /// CertificatesReady: the Secret that the spec names holds no authority.
+    pub const NOT_AN_AUTHORITY: &str = "NotAnAuthority";
+    /// CertificatesReady: no certificate could be made.
+    pub const NOT_ISSUED: &str = "NotIssued";
     /// Degraded: nothing is wrong.
     pub const AS_EXPECTED: &str = "AsExpected";
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::{Applied, Children};
+use crate::certificates::Shown;
 use crate::lease::Claim;
 use crate::ledger::Refused;
 use crate::ledger::settle::Settling;
@@ -60,6 +61,8 @@ pub struct Memory {
     pub holds: Holds,
     /// Who has adopted what, and since when.
     pub settling: Settling,
+    /// What this process shows the nodes.
+    pub shown: Option<Shown>,
 }
 
 /// Why a reconcile did not end.

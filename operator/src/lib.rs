@@ -6,6 +6,7 @@
 //! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so, unless it [`applied`] that before,
 //!   and [`ownership`] keeps it from what is not ours.
 //! * [`roster`] says who the members are, [`ledger`] which version that is; [`push`] tells the nodes, [`report`] keeps answers.
+//! * [`certificates`] are those of the cluster port: who issues them, and how one authority replaces another while everything runs.
 //! * [`roll`] chooses pods to replace, one at a time, and [`evict`] does it; [`status`], [`conditions`] and [`events`] tell the user.
 //! * [`context`] is what all of it is handed and what is remembered between two looks.
 //! * [`lease`] says who may write; [`operator`] wires all of it; [`names`], [`args`] and [`metrics`] are the words.
@@ -16,6 +17,7 @@
 pub mod applied;
 pub mod apply;
 pub mod args;
+pub mod certificates;
 pub mod conditions;
 pub mod configuration;
 pub mod context;

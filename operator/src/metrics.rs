@@ -1,5 +1,7 @@
 //! What the operator counts.
 
+use std::time::SystemTime;
+
 use groupcache_ring::Snapshot;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -8,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::certificates::State;
 use crate::names::Key;
 
 /// How a reconcile ended.
@@ -50,6 +53,13 @@ struct OfCluster {
     cluster: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Certificate {
+    namespace: String,
+    cluster: String,
+    certificate: String,
+}
+
 /// The operator's counters. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -63,6 +73,7 @@ pub struct Metrics {
     sequence: Family<OfCluster, Gauge>,
     unconverged: Family<OfCluster, Gauge>,
     earlier: Family<OfCluster, Gauge>,
+    expiry: Family<Certificate, Gauge>,
 }
 
 impl Metrics {
@@ -80,6 +91,7 @@ impl Metrics {
             sequence: Family::default(),
             unconverged: Family::default(),
             earlier: Family::default(),
+            expiry: Family::default(),
         };
         let name = |short: &str| format!("groupcache_operator_{short}");
         let m = &metrics;
@@ -101,6 +113,13 @@ impl Metrics {
         registry.register(name("unconverged_nodes"), help, m.unconverged.clone());
         let help = "Earlier memberships that still bind";
         registry.register(name("earlier_memberships"), help, m.earlier.clone());
+        let help = "When the certificate of the nodes, or of the authority behind it, runs out, in seconds since 1970";
+        registry.register_with_unit(
+            name("certificate_expiry_timestamp"),
+            help,
+            Unit::Seconds,
+            m.expiry.clone(),
+        );
         metrics
     }
 
@@ -136,11 +155,35 @@ impl Metrics {
         self.earlier.get_or_create(&of).set(number(snapshot.priors().len() as u64));
     }
 
+    /// What is said of a cluster's certificates.
+    pub fn certificates(&self, key: &Key, state: &State) {
+        let until = match state {
+            State::Ready { leaf_until, authority_until, .. } => {
+                [("node", Some(*leaf_until)), ("authority", Some(*authority_until))]
+            }
+            State::Disabled | State::Missing(_) => [("node", None), ("authority", None)],
+        };
+        for (certificate, until) in until {
+            let of = certificate_of(key, certificate);
+            let since = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
+            match since {
+                Some(since) => {
+                    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+                    self.expiry.get_or_create(&of).set(seconds);
+                }
+                None => drop(self.expiry.remove(&of)),
+            }
+        }
+    }
+
     /// A cluster is gone, and so are its series.
     pub fn forget(&self, key: &Key) {
         let of = of(key);
         for family in [&self.epoch, &self.sequence, &self.unconverged, &self.guarded, &self.earlier] {
             family.remove(&of);
+        }
+        for certificate in ["node", "authority"] {
+            self.expiry.remove(&certificate_of(key, certificate));
         }
     }
 }
@@ -149,9 +192,15 @@ fn of(key: &Key) -> OfCluster {
     OfCluster { namespace: key.namespace.clone().unwrap_or_default(), cluster: key.name.clone() }
 }
 
+fn certificate_of(key: &Key, certificate: &str) -> Certificate {
+    let OfCluster { namespace, cluster } = of(key);
+    Certificate { namespace, cluster, certificate: certificate.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificates::rotation::Phase;
 
     #[test]
     fn the_reference_names_every_metric() {
@@ -165,6 +214,9 @@ mod tests {
         let version = groupcache_ring::Version::new(1, 1);
         let snapshot = Snapshot::new("uid", version, version, Vec::new(), Vec::new()).expect("a snapshot");
         metrics.in_force(&Key::new("c").within("n"), &snapshot, 0, 0);
+        let (leaf_until, authority_until) = (SystemTime::now(), SystemTime::now());
+        let ready = State::Ready { phase: Phase::Steady, leaf_until, authority_until, fault: None };
+        metrics.certificates(&Key::new("c").within("n"), &ready);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
         let kinds: Vec<Vec<&str>> = text

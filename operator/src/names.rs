@@ -27,6 +27,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "groupcache-operator";
 /// Set it to any new text to roll the pods.
 pub const RESTARTED_AT: &str = "groupcache.dev/restartedAt";
+/// Set it to any new text to replace the authority that issues the cluster port's certificates.
+pub const ROTATE_CA: &str = "groupcache.dev/rotateCertificateAuthority";
 /// Annotation of pods: the uid of the CacheCluster they were made for. A node never changes its cluster.
 pub const CLUSTER_UID: &str = "groupcache.dev/cluster-uid";
 /// Key of the ledger under which the serialized signed snapshot stands; nodes have it mounted as a file of this name.
@@ -61,6 +63,18 @@ pub fn balanced(cluster: &CacheCluster) -> String {
 #[must_use]
 pub fn ledger(cluster: &CacheCluster) -> String {
     format!("{}-ledger", cluster.name_any())
+}
+
+/// The Secret with the authority of the cluster port's certificates. No pod mounts it.
+#[must_use]
+pub fn authority(cluster: &CacheCluster) -> String {
+    format!("{}-peer-ca", cluster.name_any())
+}
+
+/// The Secret with what the nodes show and trust on the cluster port.
+#[must_use]
+pub fn certificates(cluster: &CacheCluster) -> String {
+    format!("{}-peer-tls", cluster.name_any())
 }
 
 /// What selects a cluster's pods. Never changed: a StatefulSet's selector cannot be.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use groupcache_proto::cluster::SignedSnapshot;
 use groupcache_ring::Version;
+use groupcache_tls::keeper::Keeper;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -32,7 +33,7 @@ pub struct Published {
 }
 
 /// Whom to push to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// The pod's name.
     pub name: String,
@@ -40,6 +41,16 @@ pub struct Target {
     pub pod_uid: String,
     /// Host and port of its cluster port.
     pub address: String,
+    /// What is shown there; `None`: the port is open.
+    pub keeper: Option<Keeper>,
+}
+
+impl Target {
+    /// Whether it is the same pod, reached in the same way.
+    fn is(&self, other: &Target) -> bool {
+        let of = |target: &Target| (target.pod_uid.clone(), target.address.clone(), target.name.clone());
+        of(self) == of(other) && self.keeper.is_some() == other.keeper.is_some()
+    }
 }
 
 /// Pushes to the nodes of every cluster.
@@ -85,7 +96,7 @@ impl Push {
             }
             older
         });
-        cluster.tasks.retain(|_, (held, _)| targets.contains(held));
+        cluster.tasks.retain(|_, (held, _)| targets.iter().any(|target| target.is(held)));
         cluster.reports.retain(|uid| targets.iter().any(|target| target.pod_uid == uid));
         for target in targets {
             if target.address.parse::<SocketAddr>().is_err() || cluster.tasks.contains_key(&target.pod_uid) {

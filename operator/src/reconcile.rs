@@ -14,6 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use crate::applied::Applied;
+use crate::certificates::Shown;
 use crate::configuration::configuration;
 use crate::context::{Context, Error, Memory};
 use crate::ledger::settle::{Settlement, Watch};
@@ -26,7 +27,7 @@ use crate::report::{self, Report};
 use crate::roll::Rollout;
 use crate::roster::{Roster, Sight, recovered, roster};
 use crate::status::Facts;
-use crate::{apply, events, evict, ownership, status};
+use crate::{apply, certificates, events, evict, ownership, status};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
@@ -49,6 +50,11 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let now = Timestamp::now();
 
     let mut memory = context.recall(&key, cluster);
+    if memory.shown.is_none() {
+        // Before the pods, which do not start without.
+        certificates::tend(&context.client, cluster, None, &mut memory.shown).await?;
+        context.remember(&key, memory.clone());
+    }
     let (statefulset, mut unmade) = apply_children(cluster, context, &mut memory).await?;
     let observed = observe(&context.client, cluster, statefulset.metadata.uid.as_deref(), now).await?;
     if let Some(text) = &observed.page.stranger {
@@ -57,11 +63,13 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         return Ok(Action::requeue(REFUSED_AGAIN));
     }
     let reports = context.push.reports(&key).all();
+    let nodes = certificates::nodes(&observed.endpoints, &reports);
+    let secured = certificates::tend(&context.client, cluster, Some(&nodes), &mut memory.shown).await?;
     let wanted = configuration(&cluster.spec);
 
     let InForce { held, roster, settlement } =
         advance(cluster, context, &observed, &reports, wanted.as_ref().ok(), &mut memory).await?;
-    context.push.publish(&key, published(&held), targets(&observed));
+    context.push.publish(&key, published(&held), targets(&observed, &secured, memory.shown.as_ref()));
 
     let rollout = Rollout {
         pods: &observed.pods,
@@ -83,14 +91,16 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         reports: &reports,
         guarded: &roster.guarded,
         unmade: &unmade,
+        certificates: &secured,
         faults: wanted.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
         now,
     };
+    context.metrics.certificates(&key, &secured);
     context.metrics.in_force(&key, &held.snapshot, facts.unconverged(), roster.guarded.len());
     tell(cluster, context, &status::status(&facts)).await?;
 
     // Nobody tells when a name becomes free, a budget allows, or the API server changes its mind.
-    let retry = (!unmade.is_empty() || blocked?.is_some()).then_some(REFUSED_AGAIN);
+    let retry = (!unmade.is_empty() || blocked?.is_some() || !secured.is_steady()).then_some(REFUSED_AGAIN);
     let look_again = [roster.look_again_in, settlement.look_again_in(), retry].into_iter().flatten().min();
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
 }
@@ -272,11 +282,17 @@ fn published(held: &Held) -> Published {
 }
 
 /// Everyone with an address is told, those who leave too: they hand over to whom the snapshot names.
-fn targets(observed: &Observed) -> Vec<Target> {
+///
+/// Nobody is told anything over an open connection where there should be certificates.
+fn targets(observed: &Observed, secured: &certificates::State, shown: Option<&Shown>) -> Vec<Target> {
+    if *secured != certificates::State::Disabled && shown.is_none() {
+        return Vec::new();
+    }
     let target = |endpoint: &crate::endpoints::Endpoint| Target {
         name: endpoint.name.clone(),
         pod_uid: endpoint.pod_uid.clone(),
         address: endpoint.address.clone(),
+        keeper: shown.map(|shown| shown.keeper().clone()),
     };
     observed.endpoints.iter().map(target).collect()
 }

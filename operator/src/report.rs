@@ -15,6 +15,8 @@ pub struct Report {
     pub refusal: Option<Refusal>,
     /// Why it cannot be reached now.
     pub unreachable: Option<String>,
+    /// Fingerprints of the certificate it shows and of the authorities it trusts.
+    pub shown: Option<(String, String)>,
 }
 
 /// What is in force at a node.

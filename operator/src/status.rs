@@ -8,6 +8,7 @@ use groupcache_ring::{Member, Ring, State};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 
+use crate::certificates;
 use crate::conditions::{
     AVAILABLE, CONFIGURATION_APPLIED, DEGRADED, Finding, PROGRESSING, RING_CONVERGED, reason,
 };
@@ -45,6 +46,8 @@ pub struct Facts<'a> {
     pub guarded: &'a [String],
     /// Why children could not be made.
     pub unmade: &'a [Problem],
+    /// What is said of its certificates.
+    pub certificates: &'a certificates::State,
     /// What is wrong with the spec's groups and loaders.
     pub faults: &'a [String],
     /// The moment of the look.
@@ -62,6 +65,7 @@ pub fn status(facts: &Facts<'_>) -> CacheClusterStatus {
         facts.progressing(),
         facts.degraded(),
         facts.configuration_applied(),
+        secured::certificates_ready(facts.certificates),
     ];
     let selector = names::selector(facts.cluster);
     let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -363,6 +367,8 @@ fn subject(names: &[&str]) -> String {
 fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
+
+mod secured;
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,9 @@ const SET: &str = "/groupcache.v1.CacheService/Set";
 /// Where streams of calls are served.
 const STREAM: &str = "/groupcache.v1.CacheService/Stream";
 
+/// The one call of the cluster port that the data port serves, too: it changes nothing, and people without a certificate may look.
+const DESCRIBE: &str = "/groupcache.cluster.v1.ClusterService/Describe";
+
 /// Largest message of a peer's or the operator's: a snapshot with everything that may be in one.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
@@ -47,8 +50,12 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// If the descriptors built in for reflection do not decode.
-pub fn data(groups: Arc<Groups>, incoming: &Incoming) -> anyhow::Result<(Router, HealthReporter)> {
-    let calls = Calls::new(groups, incoming.clone());
+pub fn data(
+    groups: Arc<Groups>,
+    control: Arc<dyn Control>,
+    incoming: &Incoming,
+) -> anyhow::Result<(Router, HealthReporter)> {
+    let calls = Calls::new(Arc::clone(&groups), incoming.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let cache =
         |most| CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(most);
@@ -80,6 +87,7 @@ pub fn data(groups: Arc<Groups>, incoming: &Incoming) -> anyhow::Result<(Router,
         .into_axum_router()
         .merge(set)
         .merge(streams)
+        .route_service(DESCRIBE, ClusterServiceServer::new(ClusterServer::new(groups, control)))
         .route(http::ROUTE, any(http::serve).with_state(calls))
         .fallback(http::elsewhere);
     Ok((router, reporter))

@@ -42,7 +42,8 @@ async fn a_cluster_made_anew_under_an_old_name_has_no_past() {
     let (context, key) = (context(), Key::new("c"));
     let memory = Memory { written: Some(Version::new(1, 1)), ..context.recall(&key, &cluster("old")) };
     context.remember(&key, memory);
-    let target = Target { name: "c-0".into(), pod_uid: "p".into(), address: "127.0.0.1:1".into() };
+    let target =
+        Target { name: "c-0".into(), pod_uid: "p".into(), address: "127.0.0.1:1".into(), keeper: None };
     let published = Published { version: Version::new(1, 1), snapshot: SignedSnapshot::default() };
     context.push.publish(&key, published, vec![target]);
     assert!(context.push.reports(&key).note("p", |report| report.unreachable = Some("gone".into())));

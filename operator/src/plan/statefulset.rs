@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use groupcache_crds::CacheCluster;
+use groupcache_crds::tls::PeerTlsMode;
+use groupcache_tls::credentials::{CHAIN_FILE, KEY_FILE, ROOTS_FILE};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
     EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint,
-    Volume, VolumeMount,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -24,7 +26,9 @@ use crate::names;
 const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
 /// Where the ledger is mounted: what a pod starts with that is made while no operator is there to tell it.
 const LEDGER_DIR: &str = "/var/run/groupcache/ledger";
-/// Room for it: a membership is below 100 kB.
+/// Where the certificates are mounted.
+const CERTIFICATES_DIR: &str = "/var/run/groupcache/certificates";
+/// Room for the snapshot: a membership is below 100 kB.
 const SNAPSHOT_ROOM: &str = "16Mi";
 /// Seconds between the end of the drain and the kill: connections close over 5 s, what is under way ends.
 const STOP_SECONDS: i64 = 25;
@@ -96,10 +100,30 @@ fn volumes(cluster: &CacheCluster) -> Vec<Volume> {
         optional: Some(true),
         ..ConfigMapVolumeSource::default()
     };
-    vec![
+    let certificates = is_secured(cluster).then(|| Volume {
+        name: "certificates".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(names::certificates(cluster)),
+            items: Some(
+                [CHAIN_FILE, KEY_FILE, ROOTS_FILE]
+                    .map(|file| KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None })
+                    .into(),
+            ),
+            // The pod's group reads the key, nobody else.
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    let others = [
         Volume { name: "snapshot".to_owned(), empty_dir: Some(kept), ..Volume::default() },
         Volume { name: "ledger".to_owned(), config_map: Some(ledger), ..Volume::default() },
-    ]
+    ];
+    others.into_iter().chain(certificates).collect()
+}
+
+fn is_secured(cluster: &CacheCluster) -> bool {
+    cluster.spec.tls.peer.mode != PeerTlsMode::Disabled
 }
 
 fn container(cluster: &CacheCluster, image: &str) -> Container {
@@ -129,21 +153,23 @@ fn container(cluster: &CacheCluster, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            VolumeMount {
-                name: "snapshot".to_owned(),
-                mount_path: SNAPSHOT_DIR.to_owned(),
-                ..VolumeMount::default()
-            },
-            VolumeMount {
-                name: "ledger".to_owned(),
-                mount_path: LEDGER_DIR.to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            },
-        ]),
+        volume_mounts: Some(mounts(cluster)),
         ..Container::default()
     }
+}
+
+fn mounts(cluster: &CacheCluster) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    let certificates = is_secured(cluster).then(|| mount("certificates", CERTIFICATES_DIR, true));
+    [mount("snapshot", SNAPSHOT_DIR, false), mount("ledger", LEDGER_DIR, true)]
+        .into_iter()
+        .chain(certificates)
+        .collect()
 }
 
 /// The node's flags; their meaning is the node's `--help`.
@@ -158,6 +184,7 @@ fn args(cluster: &CacheCluster) -> Vec<String> {
         format!("--drain-delay={}s", spec.drain_seconds),
         format!("--memory-share={}", spec.memory.cache_percent),
     ];
+    args.extend(is_secured(cluster).then(|| format!("--tls-dir={CERTIFICATES_DIR}")));
     // Told, so that node and rules reckon with one number: the kernel rounds the limit down to whole pages.
     let limit = spec.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
     args.extend(

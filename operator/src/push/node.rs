@@ -6,6 +6,9 @@ use std::time::Duration;
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{ApplyOutcome, ApplyRequest, ApplyResponse};
 use groupcache_proto::convert;
+use groupcache_tls::handshake;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::{Channel, Endpoint};
 
@@ -41,7 +44,7 @@ pub(super) struct Task {
 impl Task {
     /// Runs until nobody publishes any more, or it is aborted.
     pub(super) async fn run(mut self) {
-        let Some(channel) = connect(&self.target.address) else { return };
+        let Some(channel) = connect(&self.target) else { return };
         let mut client = ClusterServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut backoff = FIRST_PAUSE;
         loop {
@@ -113,6 +116,7 @@ fn note(report: &mut Report, published: &Published, answer: Result<ApplyResponse
         ring_hash: answer.ring_hash,
         boot: answer.boot,
     });
+    report.shown = Some((answer.certificate.clone(), answer.authorities.clone()));
     report.refusal = match answer.outcome() {
         ApplyOutcome::Refused | ApplyOutcome::Unspecified => {
             let faults = answer.faults.iter().take(MAX_FAULTS.0).map(|fault| clipped(fault)).collect();
@@ -131,13 +135,23 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// The connection opens when it is first used, and again after it was lost.
-fn connect(address: &str) -> Option<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+fn connect(target: &Target) -> Option<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", target.address)).ok()?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE.0)
         .keep_alive_timeout(KEEP_ALIVE.1)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
-    Some(endpoint.connect_lazy())
+    let Some(keeper) = target.keeper.clone() else { return Some(endpoint.connect_lazy()) };
+    let address = target.address.clone();
+    let dial = move |_: http::Uri| {
+        let (keeper, address) = (keeper.clone(), address.clone());
+        async move {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            handshake::connect(&keeper, tcp).await.map(TokioIo::new).map_err(std::io::Error::other)
+        }
+    };
+    Some(endpoint.connect_with_connector_lazy(tower::service_fn(dial)))
 }

@@ -67,6 +67,8 @@ impl ClusterService for Node {
             boot: self.boot,
             outcome: outcome.into(),
             faults,
+            certificate: String::new(),
+            authorities: String::new(),
         }))
     }
 
@@ -183,7 +185,7 @@ fn published(version: Version) -> Published {
 }
 
 fn target(name: &str, address: SocketAddr) -> Target {
-    Target { name: name.into(), pod_uid: format!("{name}-uid"), address: address.to_string() }
+    Target { name: name.into(), pod_uid: format!("{name}-uid"), address: address.to_string(), keeper: None }
 }
 
 struct Harness {

@@ -99,6 +99,7 @@ impl World {
             reports: &self.reports,
             guarded: &self.guarded,
             unmade: &self.unmade,
+            certificates: &certificates::State::Disabled,
             faults: &self.faults,
             now: self.now,
         })
@@ -159,6 +160,7 @@ fn when_all_is_well_every_condition_says_so() {
             "Progressing=False/Complete",
             "Degraded=False/AsExpected",
             "ConfigurationApplied=True/Applied",
+            "CertificatesReady=True/Disabled",
         ]
     );
     assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (3, 3, 3));

@@ -212,6 +212,8 @@ fn kubelet_config(plan: &Plan, node: &NodePlan) -> Value {
         "podLogsDir": folder.join("pod-logs"),
         "volumePluginDir": folder.join("volume-plugins"),
         "nodeStatusUpdateFrequency": "4s",
+        // A change of a Secret or ConfigMap reaches its pods within this; a minute unless told.
+        "syncFrequency": "5s",
         // The disk is the host's and may be nearly full; images are ours and must not be collected.
         "evictionHard": {"memory.available": "10Mi", "nodefs.available": "0.1%", "imagefs.available": "0.1%",
                          "nodefs.inodesFree": "0.1%"},

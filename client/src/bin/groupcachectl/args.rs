@@ -105,11 +105,9 @@ pub(crate) enum Command {
         yes: bool,
     },
     /// Ask every node who it is, what it holds and which membership it has adopted.
-    Describe {
-        /// The nodes' cluster ports, as in --address. Only a pod that may reach them can ask.
-        #[arg(long, env = "GROUPCACHE_CLUSTER_ADDRESS", default_value = "127.0.0.1:8081")]
-        cluster_address: String,
-    },
+    ///
+    /// Asks every address that --address names: a headless Service names all its pods.
+    Describe,
     /// Send Gets and report what came: counts, sources, failed attempts, latencies.
     ///
     /// Each caller sends a Get, waits for the answer and sends the next. SIGINT or SIGTERM ends it early, with the summary.

@@ -1,4 +1,4 @@
-//! describe: asks every node who it is, one by one, over the cluster port.
+//! describe: asks every node who it is, one by one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,9 +18,10 @@ use crate::output::{Outcome, Output};
 /// How long a node is waited for, unless told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn describe(shared: &Shared, addresses: &str) -> anyhow::Result<Outcome> {
+pub(crate) async fn describe(shared: &Shared) -> anyhow::Result<Outcome> {
+    let addresses = &shared.address;
     let targets = addresses.split(',').map(|address| address.trim().parse());
-    let targets: Vec<Target> = targets.collect::<Result<_, _>>().context("--cluster-address")?;
+    let targets: Vec<Target> = targets.collect::<Result<_, _>>().context("--address")?;
     let mut nodes = Dns::new(targets).resolve().await?;
     nodes.sort_unstable();
     nodes.dedup();

@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
             change::set(&args.shared, group, key, value.as_deref(), *ttl, *source_version).await
         }
         Command::Flush { group, yes } => change::flush(&args.shared, group, *yes).await,
-        Command::Describe { cluster_address } => describe::describe(&args.shared, cluster_address).await,
+        Command::Describe => describe::describe(&args.shared).await,
         Command::Load(load) => load::load(&args.shared, load).await,
     };
     match result {
