@@ -1,5 +1,6 @@
 //! What the system promises, each promise a scenario with real programs on loopback: `cargo xtask test process`.
 
+mod alerts;
 mod drain;
 mod garbage;
 mod herd;

@@ -60,6 +60,16 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             dry_run(cluster, &objects).with_context(|| format!("values: {}", values.join(",")))
         })?;
     }
+    progress.step("rendered: alerts, a kind that this API server does not know", || {
+        let objects =
+            template(cluster, &["prometheusRule.enabled=true", "prometheusRule.labels.team=cache"])?;
+        let whole =
+            ["kind: PrometheusRule", "team: cache", "alert: GroupcacheNobodyLeads", "{{ $labels.cluster }}"];
+        match whole.iter().find(|part| !objects.contains(**part)) {
+            Some(part) => bail!("it lacks {part}"),
+            None => Ok(()),
+        }
+    })?;
     for (value, told) in REFUSED {
         progress.step(&format!("refused: {value}"), || {
             let Err(error) = template(cluster, &[value]) else { bail!("accepted: {value}") };
