@@ -11,19 +11,18 @@
 //! Lock order: a shard's lock is innermost. Nothing that may hold a waiter, a landing or a task is dropped under it, because their drops lock it again.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, MutexGuard};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::generation::{Generation, Start};
 use crate::simulation::{self, watch};
+use crate::sync::{self, AbortHandle, AtomicBool, AtomicUsize, Mutex, MutexGuard, parts};
 use crate::value::Key;
 
 /// Parts of the table, each with a lock of its own.
-const SHARDS: usize = 64;
+const SHARDS: usize = parts(64);
 
 /// One table of flights: loads or fetches. They never share one, or two nodes that take each other for a key's owner wait for each other for ever.
 pub(crate) struct Flights<T> {
@@ -126,12 +125,12 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let landing = Landing { flights: self.clone(), flight: flight.clone(), outcome, landed: None };
         let run = simulation::led(run(Pilot { flights: self.clone(), flight: flight.clone(), before }));
         let waiter = self.waiter(flight.clone());
-        let task = tokio::spawn(async move {
+        let task = sync::spawn(async move {
             let mut landing = landing;
             landing.landed = run.await;
         });
         // Nobody else stops it before this is set: our own waiter still counts.
-        let _ = flight.task.set(task.abort_handle());
+        let _ = flight.task.set(task);
         Ok(Boarded { waiter, joined: false })
     }
 
@@ -296,5 +295,7 @@ impl<T: Clone + Send + Sync + 'static> Drop for Waiter<T> {
     }
 }
 
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 #[cfg(test)]
 mod tests;

@@ -21,14 +21,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::expiry::after;
 use crate::simulation::{Rule, off};
+use crate::sync::{Mutex, parts};
 
 /// Locks of one group: enough that writers on 64 cores rarely meet; 128 KiB of them.
-const STRIPES: usize = 1024;
+const STRIPES: usize = parts(1024);
 
 /// Purged keys a stripe remembers. All stripes together: 32,768 windows open at once, at most 1 MiB.
 const RECORDS: usize = 32;
@@ -303,5 +303,7 @@ impl Purges {
     }
 }
 
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use ahash::RandomState;
 use arc_swap::ArcSwap;
 use groupcache_ring::Version;
-use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -26,6 +25,7 @@ use crate::loader::{LoadError, Loader};
 use crate::peer::{NoPeers, Peers};
 use crate::simulation::{self, Rule, off, watch};
 use crate::stats::{Count, Counters, Ending, Sizes, Stats};
+use crate::sync::Mutex;
 use crate::value::{Entry, Key, Outcome};
 use crate::view::{Place, View};
 
@@ -382,5 +382,7 @@ fn end_of_flight(flown: &Flown) -> Count {
     }
 }
 
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 #[cfg(test)]
 mod tests;

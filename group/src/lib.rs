@@ -40,6 +40,7 @@
 //! * `generation`: the fence between loads and purges. `flight`: one run per key, however many wait.
 //! * `cache`: main and hot, within their bytes. `hot`: what may become hot. `expiry`: until when. `freshness`: what comes after, and before.
 //! * [`group`]: one group; [`groups`]: all of them, by name. [`stats`]: what they did. [`simulation`]: switches for its judges.
+//! * `sync`: locks and tasks, which a model checker can take the place of.
 //!
 //! The rules named K1 to K6, G1 to G6 and R1 to R5 in the comments are those of the purge protocol: what must hold so that a removed value never comes back.
 //!
@@ -59,5 +60,6 @@ pub mod loader;
 pub mod peer;
 pub mod simulation;
 pub mod stats;
+mod sync;
 pub mod value;
 pub mod view;
