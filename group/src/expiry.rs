@@ -38,6 +38,8 @@ fn jitter(ttl: Duration, hash: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -64,5 +66,28 @@ mod tests {
     #[test]
     fn a_ttl_beyond_the_clock_is_no_limit() {
         assert_eq!(expires(Instant::now(), [Some(Duration::MAX), None, None], 0), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_answer_lives_for_nine_tenths_of_what_is_allowed_and_no_longer(
+            allowed in prop::array::uniform3(prop::option::of(0..u64::MAX)), hash in any::<u64>()
+        ) {
+            let now = Instant::now();
+            let allowed = allowed.map(|nanos| nanos.map(Duration::from_nanos));
+            let shortest = allowed.iter().flatten().min();
+            match (expires(now, allowed, hash), shortest) {
+                (None, None) => {}
+                (Some(at), Some(&ttl)) => {
+                    let lives = at - now;
+                    prop_assert!(lives <= ttl, "{lives:?} of {ttl:?}");
+                    // Less than a nanosecond is lost in the division.
+                    prop_assert!(lives >= ttl - ttl / 10 - Duration::from_nanos(1), "{lives:?} of {ttl:?}");
+                }
+                odd => prop_assert!(false, "{odd:?}"),
+            }
+        }
     }
 }

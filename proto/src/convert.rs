@@ -155,6 +155,8 @@ fn member_to_wire(member: &Member) -> cluster::Member {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sample() -> Snapshot {
@@ -187,5 +189,51 @@ mod tests {
     fn garbage_is_refused() {
         let garbage = cluster::SignedSnapshot { snapshot: vec![0xFF; 40].into(), ..Default::default() };
         assert!(matches!(open(&garbage), Err(Unsound::Garbled(_))));
+    }
+
+    fn some_member() -> impl Strategy<Value = Member> {
+        let state = prop::sample::select(vec![State::Joining, State::Active, State::Draining]);
+        (any::<u64>(), "[a-z]{0,3}", "[a-z]{0,3}", state).prop_map(|(boot, pod_uid, zone, state)| Member {
+            boot,
+            pod_uid,
+            zone,
+            state,
+            ..Member::active("", "")
+        })
+    }
+
+    /// Members with names and addresses of their own, and an Active first one.
+    fn some_members() -> impl Strategy<Value = Vec<Member>> {
+        prop::collection::vec(some_member(), 1..9).prop_map(|mut members| {
+            members[0].state = State::Active;
+            for (at, member) in members.iter_mut().enumerate() {
+                (member.name, member.address) = (format!("n{at}"), format!("n{at}:8081"));
+            }
+            members
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_chain_of_memberships_survives_the_wire(
+            members in some_members(), steps in prop::collection::vec((1..9u64, some_members()), 0..17), settled in 1..9u64
+        ) {
+            let mut sequence = settled;
+            let mut priors = Vec::new();
+            for (step, members) in steps {
+                // What was left out makes gaps; the first may be the settled one itself.
+                let grantors = vec![members[0].name.clone()];
+                priors.push(Prior { version: Version::new(3, sequence), grantors, members });
+                sequence += step;
+            }
+            let (version, settled) = (Version::new(3, sequence), Version::new(3, settled));
+            let chain = Snapshot::new("u", version, settled, vec!["n0".into()], members)
+                .and_then(|snapshot| snapshot.with_priors(priors));
+            let chain = chain.expect("a chain in order, of at most 16");
+            let wire = open(&unsigned(&snapshot_to_wire(&chain, cluster::Configuration::default())));
+            prop_assert_eq!(membership(&wire.expect("it decodes")), Ok(chain));
+        }
     }
 }

@@ -278,3 +278,6 @@ fn later(now: Instant, ms: u64) -> Instant {
 pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
