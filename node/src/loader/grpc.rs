@@ -53,7 +53,7 @@ impl GrpcLoader {
     async fn one(&self, request: LoadRequest) -> Result<Loaded, LoadError> {
         let message = wire::LoadRequest { group: request.group.to_string(), key: request.key.to_bytes() };
         let answer = self.ask(LOAD, message, request.deadline).await.map_err(|(_, error)| error)?;
-        self.loaded(answer)
+        loaded(&self.name, answer)
     }
 
     async fn many(&self, request: LoadManyRequest) -> Result<Vec<Result<Loaded, LoadError>>, LoadError> {
@@ -83,22 +83,13 @@ impl GrpcLoader {
 
     fn result(&self, result: wire::LoadResult) -> Result<Loaded, LoadError> {
         match result.result {
-            Some(load_result::Result::Response(answer)) => self.loaded(answer),
+            Some(load_result::Result::Response(answer)) => loaded(&self.name, answer),
             Some(load_result::Result::Failure(failure)) => {
                 let said: String = failure.message.chars().take(MESSAGE_CHARS).collect();
                 Err(failed(&self.name, code_of_failure(Code::from_i32(failure.code)), said))
             }
             None => Err(failed(&self.name, UNKNOWN, "a result is neither a response nor a failure")),
         }
-    }
-
-    fn loaded(&self, answer: wire::LoadResponse) -> Result<Loaded, LoadError> {
-        let outcome = match answer.outcome {
-            Some(load_response::Outcome::Value(value)) => Outcome::Value(value),
-            Some(load_response::Outcome::NotFound(_)) => Outcome::NotFound,
-            None => return Err(failed(&self.name, UNKNOWN, "it answered neither a value nor not_found")),
-        };
-        Ok(Loaded { outcome, ttl: answer.ttl_ms.map(Duration::from_millis), version: answer.version })
     }
 
     /// Asks, and once more elsewhere if nobody has seen it. A failure comes with its code.
@@ -188,6 +179,19 @@ impl Loader for GrpcLoader {
     ) -> BoxFuture<'_, Result<Vec<Result<Loaded, LoadError>>, LoadError>> {
         Box::pin(self.many(request))
     }
+}
+
+/// What the loader of that name said.
+///
+/// # Errors
+/// If it said nothing.
+pub fn loaded(loader: &str, answer: wire::LoadResponse) -> Result<Loaded, LoadError> {
+    let outcome = match answer.outcome {
+        Some(load_response::Outcome::Value(value)) => Outcome::Value(value),
+        Some(load_response::Outcome::NotFound(_)) => Outcome::NotFound,
+        None => return Err(failed(loader, UNKNOWN, "it answered neither a value nor not_found")),
+    };
+    Ok(Loaded { outcome, ttl: answer.ttl_ms.map(Duration::from_millis), version: answer.version })
 }
 
 fn never_sent(status: &Status) -> bool {

@@ -166,7 +166,8 @@ fn closed_unanswered(error: &Error) -> bool {
 }
 
 /// For how long the source says its answer may be kept; zero: not at all.
-fn ttl(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn ttl(headers: &HeaderMap) -> Option<Duration> {
     let mut ttl = None;
     for value in headers.get_all(CACHE_CONTROL) {
         for directive in value.to_str().unwrap_or_default().split(',') {

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Request};
@@ -23,14 +22,20 @@ pub const TTL_HEADER: &str = "groupcache-ttl-ms";
 pub const SOURCE_VERSION_HEADER: &str = "groupcache-source-version";
 
 /// What a request asks.
-pub(super) struct Asked {
-    pub(super) group: String,
-    pub(super) what: What,
-    pub(super) deadline: Instant,
+#[derive(Debug)]
+pub struct Asked {
+    /// The group's name, which may be that of none.
+    pub group: String,
+    /// Of what in it.
+    pub what: What,
+    /// By when the caller wants its answer.
+    pub deadline: Instant,
 }
 
 /// Of what it asks.
-pub(super) enum What {
+#[derive(Debug)]
+pub enum What {
+    /// A key, which may be one that the group does not allow.
     Key(Bytes),
     /// The whole group.
     All,
@@ -43,7 +48,10 @@ pub(super) struct Storing {
 }
 
 /// Group and key from the raw path, and the time from the headers.
-pub(super) fn parse(request: &Request<Body>) -> Result<Asked, CallError> {
+///
+/// # Errors
+/// Says what is wrong with the path or the time, and how to write it.
+pub fn parse<B>(request: &Request<B>) -> Result<Asked, CallError> {
     let rest = request.uri().path().strip_prefix("/v1/groups/").unwrap_or_default();
     let (group, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let key = match rest.strip_prefix("keys/") {
