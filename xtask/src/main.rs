@@ -5,6 +5,7 @@ mod codegen;
 mod crds;
 mod demo;
 mod deny;
+mod fuzz;
 mod images;
 mod install;
 mod output;
@@ -42,6 +43,11 @@ enum Command {
     Cluster(cluster::command::ClusterCommand),
     /// Build the images and put them on every node of a local cluster
     Images(images::command::ImagesCommand),
+    /// Look for bytes that break a decoder, for as long as you like
+    ///
+    /// libFuzzer changes the seeds in fuzz/corpus, guided by the ways that bytes take through the code. What takes a new way is kept in fuzz/found,
+    /// where the next run begins; bytes that break a decoder lie there, too. It needs a C++ compiler, and no other Rust than the workspace's.
+    Fuzz(fuzz::FuzzCommand),
     /// Check the house rules: directions, lengths, names, links
     Tidy,
     /// Check the dependencies: bans, licences, sources
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Command::Sim(command) => sim::run(&command),
         Command::Cluster(command) => cluster::command::run(command, &progress),
         Command::Images(command) => images::command::run(&command, &progress),
+        Command::Fuzz(command) => fuzz::run(&command, &progress),
         Command::Tidy => tidy::run(host::workspace()),
         Command::Deny => deny::run(&progress),
         Command::Codegen { check } => codegen::run(check),
