@@ -42,8 +42,12 @@ mod tests {
         let services = descriptors.file.iter().flat_map(|file| &file.service);
         let cluster = services.into_iter().find(|service| service.name() == "ClusterService").unwrap();
         let of_both = |name: &str| may(Role::Node, name) && may(Role::Operator, name);
-        let both: Vec<&str> =
-            cluster.method.iter().map(|method| method.name()).filter(|name| of_both(name)).collect();
+        let both: Vec<&str> = cluster
+            .method
+            .iter()
+            .map(prost_types::MethodDescriptorProto::name)
+            .filter(|name| of_both(name))
+            .collect();
         let of = |role| cluster.method.iter().filter(|method| may(role, method.name())).count();
         assert_eq!(both, ["FetchSnapshot", "Describe"]);
         assert_eq!((of(Role::Operator), of(Role::Node)), (3, cluster.method.len() - 1));
