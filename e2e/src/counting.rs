@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -45,7 +45,15 @@ impl CountingSource {
     /// # Errors
     /// When there is no port.
     pub fn start(delay: Duration) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("a port for the source")?;
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), delay)
+    }
+
+    /// Starts it at an address of this machine.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn start_at(address: IpAddr, delay: Duration) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0)).context("a port for the source")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             counters: Mutex::default(),

@@ -13,6 +13,7 @@ pub mod diagnostics;
 pub mod forward;
 pub mod http;
 pub mod kubectl;
+pub mod lan;
 pub mod load;
 pub mod loader;
 pub mod namespace;

@@ -1,4 +1,4 @@
-//! Cache nodes as processes on loopback, in a fixed membership.
+//! Cache nodes as processes, on loopback or each in a namespace of its own, in a fixed membership.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cable::Cable;
 use crate::http;
+use crate::lan::{self, Lan};
 use crate::settings;
 use crate::spawned::Spawned;
 use crate::wait::{self, Seen};
@@ -25,6 +26,9 @@ const BOUND: &str = "2s";
 /// What a pod would allow a node: its bounds on what is in flight are shares of it.
 const MEMORY: &str = "512Mi";
 
+/// Its ports where it has an address to itself: data, cluster and admin.
+pub const OWN_PORTS: [u16; 3] = [8080, 8081, 8082];
+
 /// Three ports of one node.
 #[derive(Clone, Debug)]
 struct Ports {
@@ -38,8 +42,10 @@ struct Ports {
 pub struct Node {
     /// Its name in the ring.
     pub name: String,
-    /// Over which other nodes reach it.
-    pub cable: Cable,
+    /// Over which other nodes reach it on loopback.
+    cable: Option<Cable>,
+    /// The network namespace that it runs in, if it is not the scenario's.
+    namespace: Option<String>,
     ports: Ports,
     process: Option<Spawned>,
 }
@@ -78,16 +84,34 @@ impl Nodes {
         let mut nodes: Vec<Node> = Vec::new();
         for (ports, name) in ports.chunks(3).zip('a'..) {
             let ports = Ports { data: ports[0], cluster: ports[1], admin: ports[2] };
-            let cable = Cable::to(ports.cluster)?;
-            nodes.push(Node { name: name.to_string(), cable, ports, process: None });
+            let cable = Some(Cable::to(ports.cluster)?);
+            nodes.push(Node { name: name.to_string(), cable, namespace: None, ports, process: None });
         }
+        Self::launch_all(scenario, nodes, configuration)
+    }
+
+    /// The same with each node in its namespace of a network, reached at its own address.
+    ///
+    /// # Errors
+    /// When one does not get ready; its log is named.
+    pub fn start_on(lan: &Lan, scenario: &str, configuration: &Value) -> Result<Self> {
+        let node = |place: &lan::Place| {
+            let [data, cluster, admin] = OWN_PORTS.map(|port| SocketAddr::new(place.address, port));
+            let ports = Ports { data, cluster, admin };
+            let namespace = Some(place.namespace.clone());
+            Node { name: place.name.clone(), cable: None, namespace, ports, process: None }
+        };
+        Self::launch_all(scenario, lan.nodes.iter().map(node).collect(), configuration)
+    }
+
+    fn launch_all(scenario: &str, nodes: Vec<Node>, configuration: &Value) -> Result<Self> {
         let members: Vec<String> =
-            nodes.iter().map(|node| format!("{}={}", node.name, node.cable.address)).collect();
+            nodes.iter().map(|node| format!("{}={}", node.name, node.reached_at())).collect();
         let folder = tempfile::tempdir()?;
         let mut nodes = Self { nodes, scenario: scenario.to_owned(), folder, members: members.join(",") };
         fs::write(nodes.folder.path().join("groups.json"), configuration.to_string())
             .context("writing the groups")?;
-        for index in 0..count {
+        for index in 0..nodes.nodes.len() {
             nodes.launch(index)?;
         }
         for node in &nodes.nodes {
@@ -108,13 +132,7 @@ impl Nodes {
     /// # Errors
     /// When one never may.
     pub fn wait_serving(&self) -> Result<()> {
-        for node in &self.nodes {
-            wait::until(&format!("node {} to serve copies", node.name), START, || {
-                let serves = node.metric("groupcache_serving_copies")?;
-                Ok(if serves == Some(1.0) { Seen::Reached(()) } else { Seen::NotYet(format!("{serves:?}")) })
-            })?;
-        }
-        Ok(())
+        self.nodes.iter().try_for_each(|node| node.wait_serving(true))
     }
 
     /// Has a node drain and waits for its end.
@@ -133,13 +151,17 @@ impl Nodes {
     /// When it cannot be started.
     pub fn launch(&mut self, index: usize) -> Result<()> {
         let node = &mut self.nodes[index];
-        let mut command = Command::new(settings::path("GROUPCACHE_NODE")?);
+        let program = settings::path("GROUPCACHE_NODE")?;
+        let mut command = match &node.namespace {
+            Some(namespace) => lan::inside(namespace, &program),
+            None => Command::new(program),
+        };
         command
             .args(["--name", &node.name, "--drain-delay", DRAIN, "--memory-limit", MEMORY])
             .args(["--data-address", &node.ports.data.to_string()])
             .args(["--cluster-address", &node.ports.cluster.to_string()])
             .args(["--admin-address", &node.ports.admin.to_string()])
-            .args(["--advertise", &node.cable.address.to_string()])
+            .args(["--advertise", &node.reached_at().to_string()])
             .args(["--members", &self.members])
             .arg("--config")
             .arg(self.folder.path().join("groups.json"));
@@ -149,6 +171,32 @@ impl Nodes {
 }
 
 impl Node {
+    /// Where other nodes reach it.
+    fn reached_at(&self) -> SocketAddr {
+        self.cable.as_ref().map_or(self.ports.cluster, |cable| cable.address)
+    }
+
+    /// Over which other nodes reach it.
+    ///
+    /// # Errors
+    /// When they reach it without one.
+    pub fn cable(&self) -> Result<&Cable> {
+        self.cable.as_ref().context("a node in a namespace has no cable; cut it off with Lan::cut_off")
+    }
+
+    /// Waits until it may serve what it keeps, or may not.
+    ///
+    /// # Errors
+    /// When that never comes.
+    pub fn wait_serving(&self, wanted: bool) -> Result<()> {
+        let what = format!("node {} {} copies", self.name, if wanted { "to serve" } else { "not to serve" });
+        wait::until(&what, START, || {
+            let serves = self.metric("groupcache_serving_copies")?;
+            let reached = serves == Some(f64::from(u8::from(wanted)));
+            Ok(if reached { Seen::Reached(()) } else { Seen::NotYet(format!("{serves:?}")) })
+        })
+    }
+
     /// Where it listens: data, cluster and admin.
     #[must_use]
     pub fn addresses(&self) -> [SocketAddr; 3] {

@@ -46,6 +46,13 @@ const TEST_PACKAGES: &[Package] = &[
     Package { name: "procps", probe: "kill", why: "sends signals to programs under test" },
 ];
 
+/// What scenarios take that cut a node off.
+const NETWORK_PACKAGES: &[Package] = &[
+    Package { name: "iproute2", probe: "ip", why: "makes the network namespaces" },
+    Package { name: "util-linux", probe: "nsenter", why: "starts nodes in the network namespaces" },
+    Package { name: "iptables", probe: "iptables-restore", why: "cuts a node off from its peers" },
+];
+
 const PROMTOOL: Package = Package {
     name: "prometheus",
     probe: "promtool",
@@ -58,6 +65,14 @@ const PROMTOOL: Package = Package {
 /// When one is missing and cannot be installed.
 pub(crate) fn ensure_test_tools(progress: &Progress) -> Result<()> {
     apt::ensure(TEST_PACKAGES, progress).map(drop)
+}
+
+/// Makes sure that namespaces and packet filters can be made.
+///
+/// # Errors
+/// When a program for that is missing and cannot be installed.
+pub(crate) fn ensure_network_tools(progress: &Progress) -> Result<()> {
+    apt::ensure(NETWORK_PACKAGES, progress).map(drop)
 }
 
 /// Makes sure that promtool is here, which judges metrics as Prometheus does.

@@ -1,6 +1,7 @@
 //! What the system promises, each promise a scenario with real programs on loopback: `cargo xtask test process`.
 
 mod alerts;
+mod cut_off;
 mod drain;
 mod garbage;
 mod herd;

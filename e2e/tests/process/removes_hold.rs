@@ -53,10 +53,10 @@ fn check(name: &'static str, count: usize) -> anyhow::Result<()> {
         nodes.nodes[0].process()?.signal("CONT")?;
         goes_on(&check)?;
         // Cut off from its peers, but not from its readers, which it goes on to answer.
-        nodes.nodes[2].cable.cut();
+        nodes.nodes[2].cable()?.cut();
         wait_for(CUT);
         cut_off += goes_on(&check)?;
-        nodes.nodes[2].cable.mend();
+        nodes.nodes[2].cable()?.mend();
         goes_on(&check)?;
         nodes.nodes[1].process()?.signal("KILL")?;
         goes_on(&check)?;

@@ -3,14 +3,19 @@
 use anyhow::{Context, Result};
 
 use crate::test::world::World;
-use crate::tools;
+use crate::tools::{self, host};
 
 /// Runs the scenarios; each says in one line what it saw.
 ///
 /// # Errors
 /// When a program does not build or a scenario fails; the logs of each scenario are named.
 pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
+    if world.only.is_none() {
+        // One scenario makes network namespaces. Whoever wants another one alone may do without root.
+        host::require_root_on_linux()?;
+    }
     tools::ensure_test_tools(world.progress)?;
+    tools::ensure_network_tools(world.progress)?;
     tools::ensure_promtool(world.progress)?;
     let logs = world.logs("process")?;
     // Before the minutes of building: it finds a slip of the pen.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 const INSTEAD: &str = "A local cluster needs root on a Debian-like Linux: it makes network namespaces, cgroups and mounts.\n\
     Instead you can show the demo on a cluster that you have: `cargo xtask demo --context NAME` (see `kubectl config get-contexts`).\n\
-    The tests that need no cluster need no root either: `cargo xtask test unit` and, on Linux, `cargo xtask test process`.";
+    The tests that need no network of their own need no root either: `cargo xtask test unit` and, on Linux, `cargo xtask test process --only NAME`, but for the scenario `cut_off`.";
 
 /// Folders of system programs that a user's PATH often lacks.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
