@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 /// Longer than any deadline that a caller gives.
 const LIMIT: Duration = Duration::from_secs(35);
-/// A node on this machine is reached at once, or not at all.
-const CONNECT: Duration = Duration::from_secs(1);
+/// A node on this machine is reached at once or not at all; where its queue of new connections is full, the system tries again after one second and after three.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// One connection to one node, made anew after it broke.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ impl Caller {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                let stream = TcpStream::connect_timeout(&address, CONNECT)?;
+                let stream = TcpStream::connect_timeout(&address, CONNECT)
+                    .with_context(|| format!("connecting to {address}"))?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(LIMIT))?;
                 none.insert(BufReader::new(stream))

@@ -37,6 +37,8 @@ pub enum Mood {
     Down,
     /// It begins a body that never ends, as fast as anyone reads.
     Endless,
+    /// It dies in the middle of an answer: in turn in its head, in a body of known length, and in one of chunks.
+    Panicking,
 }
 
 impl CountingSource {
@@ -111,12 +113,16 @@ impl Shared {
                 }
             }
             let key = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
-            self.loads.fetch_add(1, Ordering::Relaxed);
+            let load = self.loads.fetch_add(1, Ordering::Relaxed);
             let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
             match mood {
                 Mood::Answers => {}
                 Mood::Down => return Ok(()),
                 Mood::Endless => return endless(&mut answers),
+                Mood::Panicking => {
+                    let half = HALVES[usize::try_from(load)? % HALVES.len()];
+                    return Ok(answers.write_all(half.as_bytes())?);
+                }
             }
             let counter = {
                 let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +136,13 @@ impl Shared {
         Ok(())
     }
 }
+
+/// Where a server that panics may leave off. What it sent would be values of their own if half of one were taken for the whole.
+const HALVES: [&str; 3] = [
+    "HTTP/1.1 200 OK\r\nContent-Le",
+    "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n1234",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n",
+];
 
 /// Until the reader has had enough.
 fn endless(answers: &mut TcpStream) -> Result<()> {

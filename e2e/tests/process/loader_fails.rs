@@ -1,4 +1,4 @@
-//! A loader is down, slow, or never ends its answer: nobody but its own misses notices, and it recovers at once.
+//! A loader is down, slow, never ends its answer or panics in it: only its own misses notice, and it soon recovers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -92,6 +92,7 @@ fn faults() -> anyhow::Result<String> {
         ("down", Mood::Down, Duration::ZERO),
         ("slow", Mood::Answers, Duration::from_secs(30)),
         ("endless", Mood::Endless, Duration::ZERO),
+        ("panicking", Mood::Panicking, Duration::ZERO),
     ] {
         failing.set_mood(mood);
         failing.set_delay(delay);
@@ -124,7 +125,8 @@ fn faults() -> anyhow::Result<String> {
     Ok(told.join("; "))
 }
 
-/// Turned red by: loads without a bound or a timeout, a guard that groups share, or an answer that is read to its end whatever its length.
+/// Turned red by: loads without a bound or a timeout, a guard that groups share, an answer that is read to its end whatever its length, or half a body
+/// that is taken for a value.
 #[test]
 fn a_loader_that_fails_harms_nobody_but_its_own_misses() {
     let scenario = Scenario::begin("loader_fails");
