@@ -124,7 +124,7 @@ pub struct CircuitBreaker {
     #[schemars(range(min = 1, max = 300))]
     pub window_seconds: i32,
 
-    /// Seconds before one load is tried.
+    /// Most seconds between two loads that are tried. The first is tried after 250 milliseconds; each that fails doubles the time, up to this.
     #[schemars(range(min = 1, max = 300))]
     pub open_seconds: i32,
 }

@@ -1,6 +1,8 @@
 //! The circuit breaker of a loader, for one group: while most loads fail none is sent, and after a while one is tried.
 //!
 //! A source that cannot answer is not asked, and callers hear so at once rather than at a timeout. It closes with the first load that succeeds.
+//! The first one is tried soon, so that a short fault is over when the source is back; while they fail, each waits twice as long as the one before, up to
+//! the configured time.
 
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ const LEAST_LOADS: u32 = 20;
 
 /// The window moves in so many steps.
 const SLOTS: usize = 10;
+
+/// How long a breaker is open at first, if it is not told to be open for less.
+const FIRST_OPEN: Duration = Duration::from_millis(250);
 
 /// An open breaker waits up to this much longer, so that the nodes of a cluster do not try all at once.
 const JITTER: f64 = 0.1;
@@ -59,6 +64,8 @@ pub struct Breaker {
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// For how long it was opened last, without what was added so that nodes differ.
+    open: Duration,
     /// Grows with every change of phase: a load that was sent before one says nothing about what came after.
     turn: u64,
 }
@@ -83,7 +90,7 @@ impl Breaker {
     #[must_use]
     pub fn new(settings: BreakerSettings, name: String) -> Self {
         let phase = Phase::Closed(Window::new(settings.window).into());
-        Breaker { settings, name, state: Mutex::new(State { phase, turn: 0 }) }
+        Breaker { settings, name, state: Mutex::new(State { phase, open: Duration::ZERO, turn: 0 }) }
     }
 
     /// What it lets through now.
@@ -144,7 +151,8 @@ impl Breaker {
         };
         if opens {
             let was_closed = matches!(state.phase, Phase::Closed(_));
-            let pause = self.settings.open.mul_f64(rand::random_range(1.0..1.0 + JITTER));
+            state.open = state.next_open().min(self.settings.open);
+            let pause = state.open.mul_f64(rand::random_range(1.0..1.0 + JITTER));
             state.turn += 1;
             state.phase = Phase::Open { until: Instant::now() + pause };
             drop(state);
@@ -155,6 +163,17 @@ impl Breaker {
                     "{percent} % of the loads or more failed: none is sent until one that is tried succeeds"
                 );
             }
+        }
+    }
+}
+
+impl State {
+    /// How long it is to be open next. It begins small again only if the source was well for longer than it was last left alone: one that answers now and
+    /// then is not flooded at every answer.
+    fn next_open(&self) -> Duration {
+        match &self.phase {
+            Phase::Closed(window) if window.begun.elapsed() >= self.open => FIRST_OPEN,
+            _ => self.open.saturating_mul(2).max(FIRST_OPEN),
         }
     }
 }
@@ -241,7 +260,11 @@ mod tests {
     const OPEN: Duration = Duration::from_secs(5);
 
     fn breaker() -> Breaker {
-        let settings = BreakerSettings { failure_percent: 50, window: Duration::from_secs(10), open: OPEN };
+        of(OPEN)
+    }
+
+    fn of(open: Duration) -> Breaker {
+        let settings = BreakerSettings { failure_percent: 50, window: Duration::from_secs(10), open };
         Breaker::new(settings, "users".to_owned())
     }
 
@@ -249,6 +272,20 @@ mod tests {
         for _ in 0..times {
             breaker.enter().expect("it is let through").ended(verdict);
         }
+    }
+
+    /// That long, but for what is added so that nodes differ.
+    fn is_about(time: Duration, wanted: Duration) -> bool {
+        time >= wanted && time <= wanted.mul_f64(1.0 + JITTER)
+    }
+
+    /// Waits until a load is tried; how long that was.
+    async fn tried(breaker: &Breaker) -> Duration {
+        let began = Instant::now();
+        while let Err(Refused { after }) = breaker.look() {
+            sleep(after.expect("none is under way")).await;
+        }
+        began.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
@@ -261,7 +298,7 @@ mod tests {
         ends(&breaker, Verdict::Failed, 1);
         assert_eq!(breaker.circuit(), Circuit::Open);
         let Refused { after } = breaker.enter().expect_err("it is open");
-        assert!(after.is_some_and(|after| after >= OPEN && after <= OPEN.mul_f64(1.0 + JITTER)), "{after:?}");
+        assert!(after.is_some_and(|after| is_about(after, FIRST_OPEN)), "{after:?}");
         assert_eq!(breaker.look().expect_err("it is open").after, after);
     }
 
@@ -283,22 +320,60 @@ mod tests {
         let breaker = breaker();
         let old = breaker.enter().expect("closed");
         ends(&breaker, Verdict::Failed, 20);
-        sleep(OPEN.mul_f64(1.0 + JITTER)).await;
+        tried(&breaker).await;
         assert_eq!(breaker.circuit(), Circuit::HalfOpen);
-        let tried = breaker.enter().expect("one is tried");
+        let sent = breaker.enter().expect("one is tried");
         assert_eq!(breaker.enter().expect_err("one at a time"), Refused { after: None });
         // One that was given up makes way for another.
-        drop(tried);
-        let tried = breaker.enter().expect("the next one");
-        tried.ended(Verdict::Failed);
+        drop(sent);
+        let sent = breaker.enter().expect("the next one");
+        sent.ended(Verdict::Failed);
         assert_eq!(breaker.circuit(), Circuit::Open);
-        sleep(OPEN.mul_f64(1.0 + JITTER)).await;
-        let tried = breaker.enter().expect("one is tried again");
+        tried(&breaker).await;
+        let sent = breaker.enter().expect("one is tried again");
         old.ended(Verdict::Answered);
         assert!(breaker.enter().is_err(), "what was sent long before says nothing");
-        tried.ended(Verdict::Answered);
+        sent.ended(Verdict::Answered);
         assert_eq!(breaker.circuit(), Circuit::Closed);
         ends(&breaker, Verdict::Failed, 19);
         assert_eq!(breaker.circuit(), Circuit::Closed, "it counts anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_source_is_tried_ever_less_often_and_never_later_than_configured() {
+        let breaker = breaker();
+        ends(&breaker, Verdict::Failed, 20);
+        for milliseconds in [250, 500, 1000, 2000, 4000, 5000, 5000, 5000] {
+            let after = tried(&breaker).await;
+            assert!(is_about(after, Duration::from_millis(milliseconds)), "{after:?}, not {milliseconds} ms");
+            ends(&breaker, Verdict::Failed, 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_breaker_that_may_be_open_for_less_than_the_first_time_is() {
+        let breaker = of(Duration::from_millis(100));
+        ends(&breaker, Verdict::Failed, 20);
+        let after = tried(&breaker).await;
+        assert!(is_about(after, Duration::from_millis(100)), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_answers_now_and_then_is_left_alone_for_longer_until_it_is_well() {
+        let breaker = breaker();
+        ends(&breaker, Verdict::Failed, 20);
+        for milliseconds in [250, 500, 1000] {
+            let after = tried(&breaker).await;
+            assert!(is_about(after, Duration::from_millis(milliseconds)), "{after:?}, not {milliseconds} ms");
+            ends(&breaker, Verdict::Answered, 1);
+            sleep(Duration::from_millis(100)).await;
+            ends(&breaker, Verdict::Failed, 20);
+        }
+        tried(&breaker).await;
+        ends(&breaker, Verdict::Answered, 1);
+        sleep(Duration::from_millis(2000)).await;
+        ends(&breaker, Verdict::Failed, 20);
+        let after = tried(&breaker).await;
+        assert!(is_about(after, FIRST_OPEN), "it was well for long enough, and still {after:?}");
     }
 }

@@ -228,7 +228,7 @@ pub struct CircuitBreaker {
     /// Seconds that are looked at; 0: 10.
     #[prost(uint32, tag = "2")]
     pub window_seconds: u32,
-    /// Seconds before one load is tried again; 0: 5.
+    /// Most seconds before one load is tried again; 0: 5. The first is tried after 250 ms, and each that fails doubles the time.
     #[prost(uint32, tag = "3")]
     pub open_seconds: u32,
 }

@@ -180,11 +180,11 @@ async fn an_open_breaker_refuses_at_once_by_name_and_closes_with_the_first_answe
         panic!("it is no bound");
     };
     assert_eq!((code, started.elapsed()), (UNAVAILABLE, Duration::ZERO));
-    for part in ["loader script: ", "of group g failed", "it is tried again in 5"] {
+    for part in ["loader script: ", "of group g failed", "it is tried again in 2"] {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(calls.load(Ordering::Relaxed), 20);
-    sleep(Duration::from_millis(5_500)).await;
+    sleep(Duration::from_millis(275)).await;
     assert_eq!(guard.circuit(), Circuit::HalfOpen);
     assert_eq!(ask(&guard).await.unwrap(), Ok(Loaded::not_found()));
     assert_eq!(guard.circuit(), Circuit::Closed);
