@@ -2,7 +2,7 @@
 //!
 //! A flight is a task of its own, so it belongs to no caller:
 //! * each waiter leaves at its own deadline, and a first caller that goes away takes nobody along;
-//! * a flight that nobody waits for is stopped, unless it was *sent* to run to its end because its result is worth keeping;
+//! * a flight that nobody waits for is stopped, unless it *finishes*: it was sent to run to its end because its result is worth keeping;
 //! * a flight that panics ends like any other: its waiters hear [`Lost`], its key is free.
 //!
 //! Purges forget flights ([`Flights::forget`]): who was waiting gets the answer, who comes later starts anew. A flight that boards just as
@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -32,7 +32,11 @@ pub(crate) struct Flights<T> {
 }
 
 #[repr(align(128))]
-struct Shard<T>(Mutex<HashMap<Key, Arc<Flight<T>>>>);
+struct Shard<T>(Mutex<Present<T>>);
+
+/// The flights that may be joined until they land, and those that may only until they are sent. Apart, because a node whose grants come and go has both kinds,
+/// and one must not push out the other: nobody would find it any more.
+type Present<T> = [HashMap<Key, Arc<Flight<T>>>; 2];
 
 struct Flight<T> {
     key: Key,
@@ -40,12 +44,16 @@ struct Flight<T> {
     generation: Generation,
     /// May be joined only until it is sent.
     unsent_only: bool,
+    /// The flight that it waits for, which may outlast it.
+    former: Option<Weak<Flight<T>>>,
     task: OnceLock<AbortHandle>,
     result: watch::Receiver<Option<T>>,
-    /// Changed under the shard's lock only, as are the two below.
+    /// Changed under the shard's lock only, as are all below.
     waiters: AtomicUsize,
     sent: AtomicBool,
+    finishes: AtomicBool,
     stopped: AtomicBool,
+    landed: AtomicBool,
 }
 
 /// Which flights a Get may join, and who may join the one that it starts.
@@ -57,6 +65,13 @@ pub(crate) enum Company {
     Nobody,
     /// One that was not sent yet, and one at a time is sent: the answer is then from after the Get's own call, whatever was purged before (K3).
     Unsent,
+}
+
+impl Company {
+    /// Where flights of this kind are among those of a shard.
+    fn kind(self) -> usize {
+        usize::from(self == Company::Unsent)
+    }
 }
 
 /// How a Get came by its flight.
@@ -83,7 +98,7 @@ pub(crate) enum Lost {
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// No flight yet, and never more than `limit`.
     pub(crate) fn new(limit: usize) -> Self {
-        let shards = (0..SHARDS).map(|_| Shard(Mutex::new(HashMap::new()))).collect();
+        let shards = (0..SHARDS).map(|_| Shard(Mutex::default())).collect();
         Flights { shards, running: AtomicUsize::new(0), limit }
     }
 
@@ -103,7 +118,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let at = (hash >> 16) as usize % SHARDS;
         let mut shard = self.shards[at].0.lock();
         // A flight from before the key's last purge is another flight (K1).
-        let present = shard.get(key);
+        let present = shard[how.kind()].get(key);
         if let Some(flight) = present.filter(|flight| flight.takes(how, start)) {
             flight.waiters.fetch_add(1, Ordering::Relaxed);
             let waiter = self.waiter(flight.clone());
@@ -114,10 +129,12 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             return Err(Full);
         }
         let (outcome, result) = watch::channel(None);
-        let former = present.filter(|flight| how == Company::Unsent && flight.unsent_only);
+        let former = present.filter(|_| how == Company::Unsent);
         let before = former.map(|flight| flight.result.clone());
-        let flight = Arc::new(Flight::new(key.clone(), at, start.generation, how, result));
-        let replaced = if how == Company::Nobody { None } else { shard.insert(key.clone(), flight.clone()) };
+        let former = former.map(Arc::downgrade);
+        let flight = Arc::new(Flight::new(key.clone(), at, start.generation, how, former, result));
+        let replaced =
+            if how == Company::Nobody { None } else { shard[how.kind()].insert(key.clone(), flight.clone()) };
         drop(shard);
         drop(replaced);
 
@@ -136,7 +153,9 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 
     /// Lets no later Get join the key's flight (K1). Who waits for it goes on waiting.
     pub(crate) fn forget(&self, key: &Key, hash: u64) {
-        let forgotten = self.shards[(hash >> 16) as usize % SHARDS].0.lock().remove(key);
+        let mut shard = self.shards[(hash >> 16) as usize % SHARDS].0.lock();
+        let forgotten = shard.each_mut().map(|flights| flights.remove(key));
+        drop(shard);
         drop(forgotten);
     }
 
@@ -158,13 +177,14 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         Waiter { flights: self.clone(), flight, result }
     }
 
-    fn lock(&self, flight: &Flight<T>) -> MutexGuard<'_, HashMap<Key, Arc<Flight<T>>>> {
+    fn lock(&self, flight: &Flight<T>) -> MutexGuard<'_, Present<T>> {
         self.shards[flight.shard].0.lock()
     }
 
-    /// Takes the flight out of the table if it is still the key's.
+    /// The flight has landed: takes it out of the table if it is still the key's.
     fn strike(&self, flight: &Arc<Flight<T>>) {
         let mut shard = self.lock(flight);
+        flight.landed.store(true, Ordering::Relaxed);
         let struck = flight.strike_from(&mut shard);
         drop(shard);
         drop(struck);
@@ -177,6 +197,7 @@ impl<T> Flight<T> {
         shard: usize,
         generation: Generation,
         how: Company,
+        former: Option<Weak<Flight<T>>>,
         result: watch::Receiver<Option<T>>,
     ) -> Self {
         Flight {
@@ -184,11 +205,14 @@ impl<T> Flight<T> {
             shard,
             generation,
             unsent_only: how == Company::Unsent,
+            former,
             task: OnceLock::new(),
             result,
             waiters: AtomicUsize::new(1),
             sent: AtomicBool::new(false),
+            finishes: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            landed: AtomicBool::new(false),
         }
     }
 
@@ -196,15 +220,25 @@ impl<T> Flight<T> {
     fn takes(&self, how: Company, start: Start) -> bool {
         match how {
             Company::Nobody => false,
-            Company::Any => !self.unsent_only && self.generation >= start.purged,
-            Company::Unsent => self.unsent_only && !self.sent.load(Ordering::Relaxed),
+            Company::Any => self.generation >= start.purged,
+            Company::Unsent => !self.sent.load(Ordering::Relaxed),
         }
     }
 
-    /// Takes the flight out of its shard if it is still the key's. What comes back is dropped outside the shard's lock.
-    fn strike_from(self: &Arc<Self>, shard: &mut HashMap<Key, Arc<Self>>) -> Option<Arc<Self>> {
-        let own = shard.get(&self.key).is_some_and(|present| Arc::ptr_eq(present, self));
-        if own { shard.remove(&self.key) } else { None }
+    /// Takes the flight out of its shard if it is still the key's. The one that it waited for comes back while that flies: the next one is to wait for it.
+    /// What is answered is dropped outside the shard's lock.
+    fn strike_from(self: &Arc<Self>, shard: &mut Present<T>) -> [Option<Arc<Self>>; 2] {
+        let shard = &mut shard[usize::from(self.unsent_only)];
+        if !shard.get(&self.key).is_some_and(|present| Arc::ptr_eq(present, self)) {
+            return [None, None];
+        }
+        let former = self.former.as_ref().and_then(Weak::upgrade);
+        match former {
+            Some(former) if !former.landed.load(Ordering::Relaxed) => {
+                [shard.insert(self.key.clone(), former), None]
+            }
+            landed => [shard.remove(&self.key), landed],
+        }
     }
 }
 
@@ -237,7 +271,8 @@ impl<T: Clone + Send + Sync + 'static> Pilot<T> {
     pub(crate) fn send(&self, finish: bool) -> bool {
         let _shard = self.flights.lock(&self.flight);
         let stopped = self.flight.stopped.load(Ordering::Relaxed);
-        self.flight.sent.store(finish && !stopped, Ordering::Relaxed);
+        self.flight.sent.store(!stopped, Ordering::Relaxed);
+        self.flight.finishes.store(finish && !stopped, Ordering::Relaxed);
         !stopped
     }
 }
@@ -283,10 +318,10 @@ impl<T: Clone + Send + Sync + 'static> Drop for Waiter<T> {
     fn drop(&mut self) {
         let mut shard = self.flights.lock(&self.flight);
         let last = self.flight.waiters.fetch_sub(1, Ordering::Relaxed) == 1;
-        let stop = last && !self.flight.sent.load(Ordering::Relaxed);
+        let stop = last && !self.flight.finishes.load(Ordering::Relaxed);
         self.flight.stopped.fetch_or(stop, Ordering::Relaxed);
         // Struck under the same lock, not by the task's end, which may take a moment: nobody may join a flight that is being stopped.
-        let struck = if stop { self.flight.strike_from(&mut shard) } else { None };
+        let struck = if stop { self.flight.strike_from(&mut shard) } else { [None, None] };
         drop(shard);
         drop(struck);
         if let Some(task) = self.flight.task.get().filter(|_| stop) {

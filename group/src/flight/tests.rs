@@ -44,7 +44,7 @@ impl Airport {
         while self.flights.running() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(self.flights.shards.iter().all(|shard| shard.0.lock().is_empty()));
+        assert!(self.flights.shards.iter().all(|shard| shard.0.lock().iter().all(HashMap::is_empty)));
     }
 }
 
@@ -230,4 +230,83 @@ async fn beyond_the_limit_no_flight_starts() {
     drop(first);
     airport.is_empty().await;
     assert!(airport.board(|_| pending()).is_ok());
+}
+
+/// Boards a flight as one who may not serve copies. It says when its load is sent, and lands when it is told to.
+fn passing_through(airport: &Airport, finish: bool) -> (Boarded<u32>, Arc<Notify>, Arc<Notify>) {
+    let (sent, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tells, went) = (sent.clone(), go.clone());
+    let run = |pilot: Pilot<u32>| async move {
+        pilot.after_the_one_before().await;
+        assert!(pilot.send(finish));
+        tells.notify_one();
+        went.notified().await;
+        1
+    };
+    let boarded = airport.flights.board(&airport.key, HASH, airport.start(), Company::Unsent, run).unwrap();
+    (boarded, sent, go)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_serve_copies_joins_no_load_that_was_sent_whether_it_finishes_or_not() {
+    for finish in [true, false] {
+        let airport = Airport::new(2);
+        let (first, sent, go) = passing_through(&airport, finish);
+        let (joins, ..) = passing_through(&airport, finish);
+        assert!(joins.joined, "it was not sent yet");
+        sent.notified().await;
+        let (next, _, go_next) = passing_through(&airport, finish);
+        assert!(!next.joined, "it was sent before this one's call; finishes: {finish}");
+        go.notify_one();
+        assert_eq!(first.waiter.wait(soon()).await, Ok(1));
+        assert_eq!(joins.waiter.wait(soon()).await, Ok(1));
+        go_next.notify_one();
+        assert_eq!(next.waiter.wait(soon()).await, Ok(1));
+        airport.is_empty().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_was_given_up_in_the_queue_lets_nobody_past_the_one_under_way() {
+    for finish in [true, false] {
+        let airport = Airport::new(3);
+        let (first, sent, go) = passing_through(&airport, finish);
+        sent.notified().await;
+        let (impatient, ..) = passing_through(&airport, finish);
+        tokio::task::yield_now().await;
+        assert_eq!(impatient.waiter.wait(Instant::now()).await, Err(Lost::Deadline));
+        let (next, sent_next, go_next) = passing_through(&airport, finish);
+        assert!(!next.joined);
+        let early = timeout_at(Instant::now() + Duration::from_millis(10), sent_next.notified()).await;
+        assert!(early.is_err(), "two loads at a time");
+        go.notify_one();
+        assert_eq!(first.waiter.wait(soon()).await, Ok(1));
+        go_next.notify_one();
+        assert_eq!(next.waiter.wait(soon()).await, Ok(1));
+        airport.is_empty().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn grants_that_come_and_go_hide_no_load_that_is_under_way() {
+    let airport = Airport::new(3);
+    let go = Arc::new(Notify::new());
+    let went = go.clone();
+    let shared = airport
+        .board(|_| async move {
+            went.notified().await;
+            7
+        })
+        .unwrap()
+        .waiter;
+    let (passing, sent, go_on) = passing_through(&airport, true);
+    assert!(!passing.joined);
+    sent.notified().await;
+    let joins = airport.join();
+    go.notify_one();
+    assert_eq!(shared.wait(soon()).await, Ok(7));
+    assert_eq!(joins.wait(soon()).await, Ok(7));
+    go_on.notify_one();
+    assert_eq!(passing.waiter.wait(soon()).await, Ok(1));
+    airport.is_empty().await;
 }
