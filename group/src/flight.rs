@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::time::{Instant, timeout_at};
 
 use crate::generation::{Generation, Start};
-use crate::simulation::{self, watch};
+use crate::simulation::{self, Flying, watch};
 use crate::sync::{self, AbortHandle, AtomicBool, AtomicUsize, Mutex, MutexGuard, parts};
 use crate::value::Key;
 
@@ -140,7 +140,14 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 
         // Outside the lock: a runtime that is shutting down drops the task, and with it the landing, at once.
         let landing = Landing { flights: self.clone(), flight: flight.clone(), outcome, landed: None };
-        let run = simulation::led(run(Pilot { flights: self.clone(), flight: flight.clone(), before }));
+        let flying = Flying {
+            generation: start.generation.to_number(),
+            purged: start.purged.to_number(),
+            shared: !flight.unsent_only,
+            boarded: Instant::now(),
+        };
+        let run =
+            simulation::led(run(Pilot { flights: self.clone(), flight: flight.clone(), before, flying }));
         let waiter = self.waiter(flight.clone());
         let task = sync::spawn(async move {
             let mut landing = landing;
@@ -248,12 +255,19 @@ pub(crate) struct Pilot<T> {
     flight: Arc<Flight<T>>,
     /// The flight that it waits for: see [`Company::Unsent`].
     before: Option<watch::Receiver<Option<T>>>,
+    /// For the simulation's judges.
+    flying: Flying,
 }
 
 impl<T: Clone + Send + Sync + 'static> Pilot<T> {
     /// True if every Get of the key's generation may join it, whatever it has sent.
     pub(crate) fn is_shared(&self) -> bool {
         !self.flight.unsent_only
+    }
+
+    /// Says whose load begins now.
+    pub(crate) fn calls_the_loader(&self) {
+        simulation::flies(self.flying);
     }
 
     /// Waits until the flight before it has landed, if there is one.

@@ -5,6 +5,8 @@
 //! Without the feature `simulation`, which no program that is shipped has, every rule is in force and this is compiled to nothing.
 
 use ahash::RandomState;
+use tokio::time::Instant;
+
 #[cfg(not(feature = "simulation"))]
 pub(crate) use tokio::sync::watch;
 
@@ -63,13 +65,28 @@ pub enum Rule {
     OneLoad,
     /// A flight does not end with the caller that started it.
     OwnDeadline,
+    /// Who cannot reach an owner asks the second one before it loads itself.
+    SecondOwner,
+}
+
+/// The flight that calls the loader: what decides who might have joined it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flying {
+    /// The generation it boarded in.
+    pub generation: u64,
+    /// The key's last purge at that time: flights of older generations were not to be joined.
+    pub purged: u64,
+    /// True if others might join it after it was sent.
+    pub shared: bool,
+    /// When it boarded.
+    pub boarded: Instant,
 }
 
 #[cfg(not(feature = "simulation"))]
 mod inert {
     use tokio::time::Instant;
 
-    use super::{RandomState, Rule};
+    use super::{Flying, RandomState, Rule};
 
     /// Always false: every rule is in force.
     #[inline]
@@ -86,6 +103,9 @@ mod inert {
     pub(crate) const fn leads(_: Instant) {}
 
     #[inline]
+    pub(crate) const fn flies(_: Flying) {}
+
+    #[inline]
     pub(crate) async fn led<T>(run: impl Future<Output = T>) -> Option<T> {
         Some(run.await)
     }
@@ -97,12 +117,13 @@ mod active {
 
     use tokio::time::{Instant, timeout_at};
 
-    use super::{RandomState, Rule};
+    use super::{Flying, RandomState, Rule};
 
     thread_local! {
         static OFF: Cell<u64> = const { Cell::new(0) };
         static SEED: Cell<u64> = const { Cell::new(0) };
         static LEADER: Cell<Option<Instant>> = const { Cell::new(None) };
+        static FLYING: Cell<Option<Flying>> = const { Cell::new(None) };
     }
 
     /// On this thread, from now on: these rules are off, and what is random follows from `seed`.
@@ -127,6 +148,17 @@ mod active {
         LEADER.set(Some(deadline));
     }
 
+    /// The flight whose load begins next.
+    pub(crate) fn flies(flying: Flying) {
+        FLYING.set(Some(flying));
+    }
+
+    /// The flight whose load begins: for a loader, as it is called.
+    #[must_use]
+    pub fn flying() -> Option<Flying> {
+        FLYING.take()
+    }
+
     /// Runs a flight to its end, or, with [`Rule::OwnDeadline`] off, to its first caller's.
     pub(crate) fn led<T>(run: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
         let leader = LEADER.take().filter(|_| off(Rule::OwnDeadline));
@@ -140,8 +172,8 @@ mod active {
 }
 
 #[cfg(feature = "simulation")]
-pub use active::begin;
+pub use active::{begin, flying};
 #[cfg(feature = "simulation")]
-pub(crate) use active::{leads, led, off, random_state};
+pub(crate) use active::{flies, leads, led, off, random_state};
 #[cfg(not(feature = "simulation"))]
-pub(crate) use inert::{leads, led, off, random_state};
+pub(crate) use inert::{flies, leads, led, off, random_state};

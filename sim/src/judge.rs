@@ -1,7 +1,14 @@
 //! Who looks on: what was promised, and whether it was kept.
 
+use std::sync::Arc;
+
+use groupcache_group::value::Key;
+use groupcache_group::view::View;
+
 use crate::plan::Plan;
+use crate::reasons::Reasons;
 use crate::tally::Tally;
+use crate::truth::Run;
 
 /// How much later than its deadline a call may end, in milliseconds.
 const ALLOWED: u64 = 50;
@@ -77,6 +84,7 @@ pub struct Judge {
     /// From when on all is calm and everyone serves; `None`: it is not.
     pub calm_since: Option<u64>,
     now: u64,
+    reasons: Reasons,
     /// Figures.
     pub tally: Tally,
     /// What was not kept.
@@ -99,6 +107,7 @@ impl Judge {
             weather: Weather::default(),
             calm_since: None,
             now: 0,
+            reasons: Reasons::new(plan),
             tally: Tally { seeds: 1, ..Tally::default() },
             broken: Vec::new(),
         }
@@ -240,17 +249,65 @@ impl Judge {
         }
     }
 
-    /// P4: a load starts while others of the key run; each of them as (node, when it started).
-    pub fn load_starts(&mut self, now: u64, key: usize, node: usize, others: &[(usize, u64)]) {
+    /// P4: a load starts while others of the key run: at no time two that might have been one at a node, and in calm none at all.
+    pub fn load_starts(&mut self, now: u64, key: usize, run: &Run, others: &[Run]) {
+        let node = run.node;
+        let twice = |other: &&Run| other.node == node && might_be_one(other, run);
+        if let Some(Run { started, .. }) = others.iter().find(twice) {
+            let what =
+                format!("n{node} loads key-{key} and has been since {started}, without a purge between");
+            self.broken(now, "P4", what);
+        }
         let Some(since) = self.calm_since else { return };
         if self.removes[key] > 0 {
             return;
         }
         // What was queued while nobody might serve copies is still sent one by one.
         let quiet = (since + AFTERMATH).max(self.quiet[key]);
-        if let Some((other, started)) = others.iter().find(|(_, started)| *started > quiet) {
+        if let Some(Run { node: other, started, .. }) = others.iter().find(|run| run.started > quiet) {
             let what = format!("n{node} loads key-{key} while n{other} has been since {started}");
             self.broken(now, "P4", what);
         }
     }
+
+    /// What nodes have for reasons to load.
+    pub fn reasons(&mut self) -> &mut Reasons {
+        &mut self.reasons
+    }
+
+    /// P4: a load starts whose flight boarded so long ago by its node's clock: the node or a peer takes that node for the owner, or the owners could not be reached.
+    pub fn load_has_a_reason(&mut self, now: u64, node: usize, key: usize, name: &Key, waited: u64) {
+        if !self.reasons.has_one(now, node, key, name, waited) {
+            let what = format!(
+                "n{node} loads key-{key}, which it does not own, unasked, and without having failed to reach its owners"
+            );
+            self.broken(now, "P4", what);
+        }
+    }
+
+    /// P4: a node asks another for a key, by that view: it is the owner, or the second one after the owner could not be reached.
+    pub fn fetch_starts(
+        &mut self,
+        now: u64,
+        node: usize,
+        peer: &str,
+        key: usize,
+        name: &Key,
+        view: &Arc<View>,
+    ) {
+        if !self.reasons.may_ask(now, node, peer, key, name, view) {
+            let what = format!("n{node} asks {peer} for key-{key} without having failed to reach its owner");
+            self.broken(now, "P4", what);
+        }
+    }
+}
+
+/// True if of the flights of two loads the later one was to join the earlier: the key was not purged between, and both are of a kind. A node's flights change
+/// their kind with its grants, and then one of each may run.
+fn might_be_one(one: &Run, other: &Run) -> bool {
+    let flights = one.flying.zip(other.flying);
+    // Either may have boarded first: one waits for its turn, or asks former owners, for longer.
+    flights.is_some_and(|(one, other)| {
+        one.shared == other.shared && one.generation >= other.purged && other.generation >= one.purged
+    })
 }

@@ -18,6 +18,7 @@ pub mod node;
 pub mod operator;
 pub mod peers;
 pub mod plan;
+pub mod reasons;
 pub mod server;
 pub mod shared;
 pub mod source;

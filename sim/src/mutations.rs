@@ -20,6 +20,7 @@ pub const RULES: &[(Rule, &str)] = &[
     (Rule::OwnDeadline, "leader's deadline for all"),
     (Rule::PurgeAll, "owner-first purge only"),
     (Rule::OneLoad, "a load for each Get"),
+    (Rule::SecondOwner, "a load where the owner is unreachable"),
     (Rule::Lapse, "a lapse drops nothing"),
     (Rule::Barred, "the barred are granted"),
     (Rule::WaitOut, "the grants of the unreached are not waited out"),

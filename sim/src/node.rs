@@ -53,6 +53,7 @@ impl Node {
     /// Begins. To be called inside the runtime that it is to run in.
     #[must_use]
     pub fn begin(shared: &Arc<Shared>, me: usize, uid: String, clock: Clock, disk: Disk) -> Arc<Self> {
+        shared.judge.lock().reasons().process_begins(me);
         let (heard, hears) = mpsc::channel(HEARD);
         let grants = Grants::new(clock.clone());
         grants.set_bound(shared.plan.staleness());
@@ -97,7 +98,9 @@ impl Node {
     }
 
     fn put_in_force(&self, snapshot: &Arc<Snapshot>) {
-        self.groups.adopt(Arc::new(View::of_pod(name(self.me), &self.uid, snapshot.clone())));
+        let view = Arc::new(View::of_pod(name(self.me), &self.uid, snapshot.clone()));
+        self.shared.judge.lock().reasons().view(self.shared.now(), self.me, view.clone());
+        self.groups.adopt(view);
     }
 
     /// A peer has shown a version.

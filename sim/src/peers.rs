@@ -10,7 +10,7 @@ use groupcache_group::peer::{
     FetchedMany, KeysHeld, KeysRequest, PeekManyRequest, PeekRequest, Peeked, PeekedMany, PeerError, Peers,
     PurgeAck, PurgeRequest, StoreAck, StoreRequest,
 };
-use groupcache_group::value::Entry;
+use groupcache_group::value::{Entry, Key};
 use groupcache_ring::{Member, Version};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -120,7 +120,28 @@ impl Links {
         said.ok_or(PeerError::DeadlineExceeded)
     }
 
+    /// P4: a peer is asked only as the owner, or after the owner.
+    fn asks(&self, peer: &Member, key: &Key, version: Version) {
+        let (now, at) = (self.shared.now(), self.shared.place_of(key));
+        let mut judge = self.shared.judge.lock();
+        if let Some(view) = judge.reasons().view_of(self.me, version) {
+            judge.fetch_starts(now, self.me, &peer.name, at, key, &view);
+        }
+    }
+
+    /// A peer could not be reached for these keys.
+    fn failed(&self, peer: &Member, keys: &[Key], error: &PeerError) {
+        if matches!(error, PeerError::Unreachable(_) | PeerError::Refused(_)) {
+            let mut judge = self.shared.judge.lock();
+            for key in keys {
+                let at = self.shared.place_of(key);
+                judge.reasons().failed(self.shared.now(), self.me, &peer.name, at);
+            }
+        }
+    }
+
     async fn fetch_from(&self, peer: &Member, request: FetchRequest) -> Result<Fetched, PeerError> {
+        self.asks(peer, &request.key, request.version);
         let left = request.deadline.saturating_duration_since(Instant::now());
         let call = Call::Fetch(request.key, left);
         let mut ticket = Ticket::ask(&self.shared, self.me, node_of(&peer.name), request.version, call);
@@ -149,7 +170,10 @@ impl Links {
 impl Peers for Links {
     fn fetch(&self, peer: &Member, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, PeerError>> {
         let peer = peer.clone();
-        Box::pin(async move { self.fetch_from(&peer, request).await })
+        Box::pin(async move {
+            let key = request.key.clone();
+            self.fetch_from(&peer, request).await.inspect_err(|error| self.failed(&peer, &[key], error))
+        })
     }
 
     /// A message for each key, and the answer when all have come: up to the first that was not answered.
@@ -162,7 +186,7 @@ impl Peers for Links {
         Box::pin(async move {
             let FetchManyRequest { group, keys, version, deadline } = request;
             let one = |key| FetchRequest { group: group.clone(), key, version, deadline };
-            let fetches = keys.into_iter().map(|key| self.fetch_from(&peer, one(key)));
+            let fetches = keys.iter().map(|key| self.fetch_from(&peer, one(key.clone())));
             let mut outcomes = Vec::new();
             let mut shown = Version::PROVISIONAL;
             for fetched in join_all(fetches).await {
@@ -171,7 +195,10 @@ impl Peers for Links {
                         shown = shown.max(fetched.version);
                         outcomes.push(fetched.outcome);
                     }
-                    Err(error) if outcomes.is_empty() => return Err(error),
+                    Err(error) if outcomes.is_empty() => {
+                        self.failed(&peer, &keys, &error);
+                        return Err(error);
+                    }
                     Err(_) => break,
                 }
             }

@@ -14,7 +14,7 @@ use crate::network::{Body, Call, Said};
 use crate::node::Node;
 use crate::peers::{carry, unpack};
 use crate::plan::GROUP;
-use crate::shared::name;
+use crate::shared::{Shared, name};
 
 /// A fetch without an answer gives a sign of life after so long, and again after so long.
 const FIRST_SIGN: Duration = Duration::from_millis(50);
@@ -99,6 +99,7 @@ fn look(node: &Node, keys: Vec<Key>, version: Version) -> Said {
 /// Answers as the owner, with signs of life.
 async fn fetch(node: &Node, key: Key, deadline: Instant, sign: impl Fn()) -> Said {
     let Some(group) = node.group() else { return Said::Refused };
+    let _asked = Asked::by_a_peer(node, &key);
     let mut answer = Box::pin(group.get(key.clone(), Origin::Peer, deadline));
     let mut next_sign = Instant::now() + FIRST_SIGN;
     let mut idle = 0;
@@ -113,6 +114,28 @@ async fn fetch(node: &Node, key: Key, deadline: Instant, sign: impl Fn()) -> Sai
                 idle = judge_wait(node, &group, &key, idle);
             }
         }
+    }
+}
+
+/// A key that a peer asks for, until it is answered or waits no longer.
+struct Asked {
+    shared: Arc<Shared>,
+    node: usize,
+    key: usize,
+}
+
+impl Asked {
+    fn by_a_peer(node: &Node, key: &Key) -> Self {
+        let asked = Asked { shared: node.shared.clone(), node: node.me, key: node.shared.place_of(key) };
+        asked.shared.judge.lock().reasons().asked(asked.node, asked.key);
+        asked
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let now = self.shared.now();
+        self.shared.judge.lock().reasons().answered(now, self.node, self.key);
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use groupcache_group::loader::{LoadError, LoadRequest, Loaded, Loader};
+use groupcache_group::simulation;
 use tokio::time::sleep;
 
 use crate::shared::Shared;
-use crate::truth::Course;
+use crate::truth::{Course, Run};
 
 /// One node's way to the source.
 #[derive(Debug)]
@@ -27,11 +28,17 @@ impl Source {
     /// A load starts: its value is read now.
     fn start(&self, key: usize) -> (Running, u64, Course) {
         let now = self.shared.now();
-        let (id, counter, others, course) = self.shared.truth.lock().start(now, self.node, key);
-        let others: Vec<(usize, u64)> = others.iter().map(|run| (run.node, run.started)).collect();
+        let run = Run { id: 0, node: self.node, started: now, flying: simulation::flying() };
+        let (run, counter, others, course) = self.shared.truth.lock().start(key, run);
         self.shared.note("loads", self.node, key as u64, counter);
-        self.shared.judge.lock().load_starts(now, key, self.node, &others);
-        (Running { shared: self.shared.clone(), key, id }, counter, course)
+        let waited = run
+            .flying
+            .map_or(0, |flying| u64::try_from(flying.boarded.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let mut judge = self.shared.judge.lock();
+        judge.load_starts(now, key, &run, &others);
+        judge.load_has_a_reason(now, self.node, key, &self.shared.keys[key], waited);
+        drop(judge);
+        (Running { shared: self.shared.clone(), key, id: run.id }, counter, course)
     }
 }
 

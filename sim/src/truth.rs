@@ -1,5 +1,7 @@
 //! The source of truth: a counter per key, who loads it now, and what the source is like.
 
+use groupcache_group::simulation::Flying;
+
 use crate::chance::Chance;
 use crate::plan::Plan;
 
@@ -28,6 +30,8 @@ pub struct Run {
     pub node: usize,
     /// When it started.
     pub started: u64,
+    /// The flight that it is for.
+    pub flying: Option<Flying>,
 }
 
 /// The counters, and who loads them now.
@@ -91,12 +95,13 @@ impl Truth {
         self.running.iter().map(Vec::len).sum()
     }
 
-    /// A load starts at a node: its number, the counter as it stands, the loads that run already, and how it will go.
-    pub fn start(&mut self, now: u64, node: usize, key: usize) -> (u64, u64, Vec<Run>, Course) {
+    /// A load starts at a node: its number is given here. Answers it, the counter as it stands, the loads that run already, and how it will go.
+    pub fn start(&mut self, key: usize, run: Run) -> (Run, u64, Vec<Run>, Course) {
         self.loads += 1;
         let others = self.running[key].clone();
-        self.running[key].push(Run { id: self.loads, node, started: now });
-        (self.loads, self.counters[key], others, self.course())
+        let run = Run { id: self.loads, ..run };
+        self.running[key].push(run);
+        (run, self.counters[key], others, self.course())
     }
 
     /// A load has ended, however it did.

@@ -31,7 +31,13 @@ fn every_promise_is_kept_in_calm_and_in_trouble() {
 
 #[test]
 fn a_rule_that_is_not_in_force_breaks_its_promise() {
-    for (rule, promise) in [(Rule::Fence, "P1"), (Rule::HotIsALeaf, "K6"), (Rule::OwnDeadline, "flight")] {
+    for (rule, promise) in [
+        (Rule::Fence, "P1"),
+        (Rule::HotIsALeaf, "K6"),
+        (Rule::OwnDeadline, "flight"),
+        (Rule::OneLoad, "P4"),
+        (Rule::SecondOwner, "P4"),
+    ] {
         let caught = mutations::hunt(rule, 1, 10);
         let broken = caught.outcome.map(|outcome| outcome.broken[0].promise);
         assert_eq!(broken, Some(promise), "{rule:?}");

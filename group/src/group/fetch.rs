@@ -108,6 +108,7 @@ impl Group {
     /// What the first of so many owners says that can be asked; `None`: none can, or it is this node's turn.
     async fn ask_owners(&self, fetch: &Fetch, count: usize) -> Option<Flown> {
         let Fetch { wanted, terms } = fetch;
+        let count = if off(Rule::SecondOwner) { 1 } else { count };
         for (rank, place) in terms.view.ranked(wanted.key.as_bytes(), count).into_iter().enumerate() {
             let Place::Peer(owner) = place else { break };
             if let Some(flown) = self.ask(owner, rank, wanted, terms).await {

@@ -117,7 +117,11 @@ impl Group {
             return Err(failed(CODE_DEADLINE, format!("{}: nobody waits any more", loader.name())));
         }
         let sent = self.sent(key, hash);
-        let loaded = within(timeout, deadline, loader, async { loader.load(request).await }).await?;
+        let load = async {
+            pilot.calls_the_loader();
+            loader.load(request).await
+        };
+        let loaded = within(timeout, deadline, loader, load).await?;
         drop(turn);
         Ok((sent, loaded))
     }

@@ -109,7 +109,11 @@ impl Group {
         let (loader, group) = (&*call.loader, self.name.clone());
         if let [alone] = seats {
             let request = LoadRequest { group, key: alone.wanted.key.clone(), deadline };
-            let loaded = within(call.timeout, deadline, loader, async { loader.load(request).await }).await;
+            let load = async {
+                alone.pilot.calls_the_loader();
+                loader.load(request).await
+            };
+            let loaded = within(call.timeout, deadline, loader, load).await;
             return Ok(vec![loaded]);
         }
         self.counters.add(Count::LoadManys);

@@ -50,6 +50,9 @@ impl World {
         match trouble {
             Trouble::Stopped(place) | Trouble::Asleep(place) => {
                 self.shared.wakes(place);
+                if let Doing::Asleep(passed) = self.hosts[place].doing {
+                    self.shared.judge.lock().reasons().slept(place, passed);
+                }
                 self.hosts[place].wake();
             }
             Trouble::Crashed(place) => self.start(place),
