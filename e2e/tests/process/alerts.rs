@@ -19,6 +19,7 @@ fn every_alert_fires_when_it_should_and_has_a_runbook() {
         let judged = program::run(promtool.args(arguments).current_dir(&folder), None).unwrap();
         assert!(judged.success, "promtool {arguments:?} says: {}{}", judged.output, judged.errors);
     }
+    let file = |name: &str| page::file(&format!("{FOLDER}/{name}")).unwrap();
     let (rules, tests) = (file("rules.yaml"), file("tests.yaml"));
     let runbooks = page::file("docs/operations/alerts.md").unwrap();
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
@@ -35,8 +36,4 @@ fn every_alert_fires_when_it_should_and_has_a_runbook() {
         "promtool agrees with the {} alerts and their tests; each has a runbook",
         alerts.len()
     ));
-}
-
-fn file(name: &str) -> String {
-    page::file(&format!("{FOLDER}/{name}")).unwrap()
 }

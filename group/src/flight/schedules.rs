@@ -105,7 +105,10 @@ fn run(parts: Vec<Box<dyn FnOnce(&World) + Send>>) {
     while world.flights.running() > 0 {
         thread::yield_now();
     }
-    assert!(world.flights.shards.iter().all(|shard| shard.0.lock().is_empty()), "a flight is left behind");
+    assert!(
+        world.flights.shards.iter().all(|shard| shard.0.lock().iter().all(HashMap::is_empty)),
+        "a flight is left behind"
+    );
 }
 
 fn search(parts: fn() -> Vec<Box<dyn FnOnce(&World) + Send>>) {
