@@ -1,6 +1,5 @@
 //! The programs of the control plane: etcd, the API server, controllers, scheduler, DNS and the way in from the host.
 
-use std::env;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -107,11 +106,11 @@ pub(crate) fn coredns(plan: &Plan, tools: &KubernetesTools) -> Program {
 /// stays there, the process that answers it lives inside.
 ///
 /// # Errors
-/// When this program's own path is unknown.
+/// When this program cannot be copied.
 pub(crate) fn host_door(plan: &Plan, listener: TcpListener) -> Result<Program> {
-    // A copy: the build folder may be cleaned while the cluster runs.
+    // A copy: the build folder may be cleaned while the cluster runs. By this way, which leads to the program even if it has been built anew since.
     let copy: PathBuf = plan.paths().state.join("host-door");
-    fs::copy(env::current_exe()?, &copy).with_context(|| format!("could not write {}", copy.display()))?;
+    fs::copy("/proc/self/exe", &copy).with_context(|| format!("could not write {}", copy.display()))?;
     let mut program = Program::new("host-door", &plan.control_plane_namespace(), copy)
         .argument("cluster")
         .argument("host-door")
