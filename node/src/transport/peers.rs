@@ -3,7 +3,7 @@
 //! A frozen node must cost its peers milliseconds, not deadlines: who neither answers nor shows a sign of life counts as unreachable.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ pub struct TonicPeers {
     heard: mpsc::Sender<Heard>,
     metrics: PeerMetrics,
     /// By address. Held for look-ups only, never over a wait.
-    links: Mutex<HashMap<String, Vec<Arc<Link>>>>,
+    links: Mutex<BTreeMap<String, Vec<Arc<Link>>>>,
     hints: Mutex<HashMap<String, Hint>>,
 }
 
@@ -193,7 +193,7 @@ impl TonicPeers {
         if let Some(link) = known {
             return Arc::clone(link);
         }
-        let link = Arc::new(Link::new(member, &self.dialer, &self.metrics));
+        let link = Arc::new(Link::new(self.boot, member, &self.dialer, &self.metrics));
         let boots = links.entry(member.address.clone()).or_default();
         boots.insert(0, Arc::clone(&link));
         boots.truncate(BOOTS);
@@ -292,9 +292,9 @@ impl Peers for TonicPeers {
 }
 
 impl Link {
-    fn new(member: &Member, dialer: &Dialer, metrics: &PeerMetrics) -> Self {
+    fn new(me: u64, member: &Member, dialer: &Dialer, metrics: &PeerMetrics) -> Self {
         let client = connect(&member.address, dialer);
-        let breaker = Arc::new(Breaker::new(metrics.clone()));
+        let breaker = Arc::new(Breaker::new(me.rotate_left(32) ^ member.boot, metrics.clone()));
         Link {
             boot: member.boot,
             exchange: Exchange::new(&client, &breaker),

@@ -28,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Breaker {
     /// Held for a few instructions.
     state: Mutex<State>,
+    /// By how much its pauses are longer or shorter than others'.
+    apart: f64,
     metrics: PeerMetrics,
 }
 
@@ -58,8 +60,9 @@ pub(super) struct Asking {
 }
 
 impl Breaker {
-    pub(super) fn new(metrics: PeerMetrics) -> Self {
-        Breaker { state: Mutex::default(), metrics }
+    /// The breaker of a link, which `seed` tells from others.
+    pub(super) fn new(seed: u64, metrics: PeerMetrics) -> Self {
+        Breaker { state: Mutex::default(), apart: apart(seed), metrics }
     }
 
     /// Leave to send a fetch. While the node is not asked, one at a time tries whether it is there again.
@@ -102,7 +105,7 @@ impl Breaker {
             // Others that were sent before it shut tell nothing new.
             if probe {
                 shut.pause = (shut.pause * 2).min(LONGEST_PAUSE);
-                shut.until = now + jittered(shut.pause);
+                shut.until = now + shut.pause.mul_f64(self.apart);
                 shut.probed = false;
             }
             return;
@@ -114,7 +117,7 @@ impl Breaker {
         state.failures += 1;
         let silent = *state.silent.get_or_insert(began);
         if state.failures >= FAILURES || now.saturating_duration_since(silent) >= SILENCE {
-            let until = now + jittered(FIRST_PAUSE);
+            let until = now + FIRST_PAUSE.mul_f64(self.apart);
             state.shut = Some(Shut { until, pause: FIRST_PAUSE, probed: false });
             drop(state);
             self.metrics.not_asked();
@@ -152,9 +155,11 @@ impl Drop for Asking {
     }
 }
 
-/// Apart from each other, so that nodes do not come back all at the same moment.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.75..1.25))
+/// From three to five quarters: apart from each other, so that nodes do not come back all at the same moment. Not by chance, so that a run in
+/// virtual time can be run again.
+fn apart(seed: u64) -> f64 {
+    let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    0.75 + 0.5 * (mixed as f64 / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -170,7 +175,15 @@ mod tests {
     }
 
     fn breaker() -> Arc<Breaker> {
-        Arc::new(Breaker::new(PeerMetrics::default()))
+        Arc::new(Breaker::new(7, PeerMetrics::default()))
+    }
+
+    #[test]
+    fn links_pause_apart_from_each_other_and_each_by_its_own_measure() {
+        let all: Vec<f64> = (0..100).map(apart).collect();
+        assert!(all.iter().all(|apart| (0.75..=1.25).contains(apart)));
+        assert!(all.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 0.01), "{all:?}");
+        assert_eq!(all, (0..100).map(apart).collect::<Vec<_>>());
     }
 
     fn shut() -> Arc<Breaker> {

@@ -2,7 +2,7 @@
 //!
 //! Nothing is held back to be sent together: what is queued when the connection can write goes out in one piece.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use groupcache_group::peer::PeerError;
@@ -52,7 +52,7 @@ struct Open {
 struct Calls {
     /// `None` once nothing more is sent.
     to: Option<mpsc::Sender<wire::ExchangeRequest>>,
-    waiting: HashMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting>,
 }
 
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Lane {
             return Ok(entered);
         }
         let (to, requests) = mpsc::channel(QUEUE);
-        let calls = Calls { to: Some(to), waiting: HashMap::new() };
+        let calls = Calls { to: Some(to), waiting: BTreeMap::new() };
         let new = Arc::new(Open { calls: Mutex::new(calls) });
         *open = Some(Arc::clone(&new));
         drop(open);
