@@ -13,7 +13,7 @@ pub(crate) struct SimCommand {
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// So many seeds; 200 if neither this nor `--hours` is given
+    /// So many seeds; 200 if neither this nor `--hours` is given; 10 over the wire
     #[arg(long, conflicts_with = "hours")]
     seeds: Option<u64>,
     /// Until so many cluster-hours are simulated
@@ -25,6 +25,9 @@ pub(crate) struct SimCommand {
     /// Switch each rule off in turn and demand that a promise breaks
     #[arg(long)]
     mutations: bool,
+    /// Run over the node's real transport, on a simulated network
+    #[arg(long, conflicts_with_all = ["hours", "mutations"])]
+    wire: bool,
 }
 
 /// Runs the simulation.
@@ -32,7 +35,7 @@ pub(crate) struct SimCommand {
 /// # Errors
 /// When it does not build, a promise broke, or a mutation was not caught.
 pub(crate) fn run(command: &SimCommand) -> Result<()> {
-    let mut sim = simulation();
+    let mut sim = if command.wire { over_the_wire() } else { simulation() };
     sim.args(["--seed", &command.seed.to_string()]);
     if let Some(seeds) = command.seeds {
         sim.args(["--seeds", &seeds.to_string()]);
@@ -50,7 +53,16 @@ pub(crate) fn run(command: &SimCommand) -> Result<()> {
 
 /// The simulation's program, optimised, without arguments.
 pub(crate) fn simulation() -> Command {
+    optimised("groupcache-sim")
+}
+
+/// The program of the simulation over the real transport, likewise.
+pub(crate) fn over_the_wire() -> Command {
+    optimised("groupcache-simnet")
+}
+
+fn optimised(package: &str) -> Command {
     let mut command = cargo::command();
-    command.args(["run", "--release", "--locked", "--quiet", "--package", "groupcache-sim", "--"]);
+    command.args(["run", "--release", "--locked", "--quiet", "--package", package, "--"]);
     command
 }

@@ -11,14 +11,16 @@ use crate::tools::{self, cargo};
 /// When one fails.
 pub(crate) fn unit(world: &mut World<'_>) -> Result<()> {
     tools::ensure_test_tools(world.progress)?;
-    // Benchmarks and examples are compiled by the lints; documentation's examples run in their own tier. The simulation is left to its own
-    // tier, because it compiles the cache with switches that nothing else may have.
+    // Benchmarks and examples are compiled by the lints; documentation's examples run in their own tier. The simulations are left to their
+    // own tier, because they compile the cache with switches that nothing else may have.
     let mut tests = cargo::command();
     tests.args([
         "test",
         "--workspace",
         "--exclude",
         "groupcache-sim",
+        "--exclude",
+        "groupcache-simnet",
         "--locked",
         "--lib",
         "--bins",

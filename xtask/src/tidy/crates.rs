@@ -70,6 +70,12 @@ const LAWS: &[Law] = &[
         why: "what it runs has no socket, so that time and chance are its own",
     },
     Law {
+        krate: "simnet",
+        may: &["group", "node", "proto", "ring", "sim"],
+        never: &["kube", "k8s-openapi"],
+        why: "it runs nodes, whole, and nothing else of ours",
+    },
+    Law {
         krate: "process",
         may: &[],
         never: &["kube", "k8s-openapi", "moka", "quick_cache", "tonic"],
