@@ -17,6 +17,7 @@ use groupcache_group::value::Key;
 use groupcache_group::view::View;
 use groupcache_node::metrics::{ConnectionMetrics, PeerMetrics};
 use groupcache_node::transport::control::Control;
+use groupcache_node::transport::dialing::Dialer;
 use groupcache_node::transport::doors;
 use groupcache_node::transport::listener::{self, End, Limits};
 use groupcache_node::transport::outgoing::Outgoing;
@@ -105,7 +106,7 @@ impl Asking {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
         let endpoint = endpoint.expect("an address is a URL").tcp_nodelay(true);
         Asking {
-            peers: TonicPeers::new("bench".into(), 1, patience, heard, PeerMetrics::default()),
+            peers: TonicPeers::new("bench".into(), 1, Dialer::tcp(), patience, heard, PeerMetrics::default()),
             member: Member::active("cache-0", address.to_string()),
             client: ClusterServiceClient::new(endpoint.connect_lazy()),
             keys: keys().collect(),
@@ -221,8 +222,14 @@ async fn serve() -> anyhow::Result<(SocketAddr, Arc<Groups>)> {
         spread: Duration::ZERO,
     };
     let end = End { close: CancellationToken::new(), abort: CancellationToken::new() };
-    let served =
-        listener::serve(listener, router, limits, end, Outgoing::new(64 << 20), ConnectionMetrics::default());
+    let served = listener::serve(
+        Box::new(listener),
+        router,
+        limits,
+        end,
+        Outgoing::new(64 << 20),
+        ConnectionMetrics::default(),
+    );
     tokio::spawn(served);
     Ok((address, groups))
 }
