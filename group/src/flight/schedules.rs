@@ -65,8 +65,9 @@ impl World {
     /// A Get that waits: what it gets is no older than `floor`.
     fn get(&self, how: Company, floor: u64) {
         let mut waiter = self.board(how);
-        let landed =
-            future::block_on(async { waiter.result.wait_for(Option::is_some).await.map(|value| *value) });
+        let landed = future::block_on(async {
+            waiter.result.wait_for(Option::is_some).await.map(|value| value.as_ref().copied())
+        });
         let (boarded, value) = landed.expect("a flight that somebody waits for lands").expect("a result");
         assert_eq!(boarded, how, "it joined a flight of another kind");
         assert!(value >= floor, "{value} is from before the call, {floor} was said before it");
