@@ -344,7 +344,8 @@ impl<T: Clone + Send + Sync + 'static> Drop for Waiter<T> {
     }
 }
 
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
 mod schedules;
 #[cfg(test)]
 mod tests;

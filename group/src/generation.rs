@@ -303,7 +303,8 @@ impl Purges {
     }
 }
 
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
 mod schedules;
 #[cfg(test)]
 mod tests;

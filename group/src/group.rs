@@ -382,7 +382,8 @@ fn end_of_flight(flown: &Flown) -> Count {
     }
 }
 
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
 mod schedules;
 #[cfg(test)]
 mod tests;

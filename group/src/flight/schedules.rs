@@ -88,7 +88,10 @@ impl World {
     }
 }
 
-fn run(parts: Vec<Box<dyn FnOnce(&World) + Send>>) {
+/// What runs at once, each part in a thread of its own.
+type Parts = Vec<Box<dyn FnOnce(&World) + Send>>;
+
+fn run(parts: Parts) {
     let world = World::new();
     // The first answer differs from "not sent".
     world.source.store(1, Ordering::SeqCst);
@@ -112,7 +115,7 @@ fn run(parts: Vec<Box<dyn FnOnce(&World) + Send>>) {
     );
 }
 
-fn search(parts: fn() -> Vec<Box<dyn FnOnce(&World) + Send>>) {
+fn search(parts: fn() -> Parts) {
     check_random(move || run(parts()), SCHEDULES);
     check_pct(move || run(parts()), SCHEDULES / 4, DEPTH);
 }

@@ -108,7 +108,10 @@ impl World {
     }
 }
 
-fn run(parts: Vec<Box<dyn FnOnce(&World) + Send>>) {
+/// What runs at once, each part in a thread of its own.
+type Parts = Vec<Box<dyn FnOnce(&World) + Send>>;
+
+fn run(parts: Parts) {
     let world = World::new();
     let threads: Vec<_> = parts
         .into_iter()
@@ -143,7 +146,7 @@ fn many_at_once() {
             world.change(Caller::Sound);
             world.set();
         }),
-        Box::new(|world| world.set()),
+        Box::new(World::set),
         Box::new(World::change_all),
     ]);
 }
