@@ -195,8 +195,7 @@ impl Rotation {
             }
             let waits_for = behind(nodes, |(_, theirs)| *theirs == trust);
             if waits_for.is_empty() {
-                let next = self.next.take().into_iter();
-                for next in next {
+                if let Some(next) = self.next.take() {
                     let before = std::mem::replace(&mut self.signer, next);
                     self.old = Some(before.certificate_pem().to_owned());
                 }
