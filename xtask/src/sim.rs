@@ -19,6 +19,9 @@ pub(crate) struct SimCommand {
     /// Until so many cluster-hours are simulated
     #[arg(long)]
     hours: Option<f64>,
+    /// So many seeds at once; as many as there are processors if not given
+    #[arg(long, conflicts_with = "wire")]
+    jobs: Option<usize>,
     /// Show the events of the minute before a broken promise
     #[arg(long)]
     journal: bool,
@@ -42,6 +45,9 @@ pub(crate) fn run(command: &SimCommand) -> Result<()> {
     }
     if let Some(hours) = command.hours {
         sim.args(["--hours", &hours.to_string()]);
+    }
+    if let Some(jobs) = command.jobs {
+        sim.args(["--jobs", &jobs.to_string()]);
     }
     for (wanted, flag) in [(command.journal, "--journal"), (command.mutations, "--mutations")] {
         if wanted {

@@ -22,6 +22,7 @@ pub(crate) fn unit(world: &mut World<'_>) -> Result<()> {
         "--exclude",
         "groupcache-simnet",
         "--locked",
+        "--no-fail-fast",
         "--lib",
         "--bins",
         "--tests",
