@@ -10,8 +10,10 @@ use crate::group::Group;
 use crate::invalidation::Invalidation;
 use crate::loader::Loader;
 use crate::quantity::Quantity;
+use crate::scheduling::Scheduling;
 use crate::status::CacheClusterStatus;
 use crate::tls::Tls;
+use crate::upkeep::{ManagementState, Monitoring, NetworkPolicy, PodDisruptionBudget};
 
 /// Default of [`CacheClusterSpec::replicas`].
 pub const DEFAULT_REPLICAS: i32 = 3;
@@ -104,6 +106,12 @@ pub struct CacheClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
 
+    /// Secrets of this namespace with the credentials of the image's registry. Changing it rolls the pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub image_pull_secrets: Vec<SecretName>,
+
     /// What each node asks of its machine, and its bounds. `limits.memory` must be set where there are groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -136,6 +144,34 @@ pub struct CacheClusterSpec {
     #[serde(default = "default_drain_seconds")]
     #[schemars(range(min = 0, max = 600))]
     pub drain_seconds: i32,
+
+    /// On which machines nodes run. Changing it rolls the pods.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+
+    /// How many nodes may be taken away at once.
+    #[serde(default)]
+    pub pod_disruption_budget: PodDisruptionBudget,
+
+    /// Who may open connections to the nodes.
+    #[serde(default)]
+    pub network_policy: NetworkPolicy,
+
+    /// How the nodes' metrics are found.
+    #[serde(default)]
+    pub monitoring: Monitoring,
+
+    /// Whether the operator acts on this cluster.
+    #[serde(default)]
+    pub management_state: ManagementState,
+}
+
+/// A Secret of this namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretName {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// When an image is pulled.

@@ -3,6 +3,8 @@
 //! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
 //! * [`invalidation`]: how long "every node" may take in a Remove.
 //! * [`tls`]: who may speak on the cluster port.
+//! * [`scheduling`]: on which machines nodes run.
+//! * [`upkeep`]: what is kept around the pods, and whether the operator acts at all.
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
 //! * [`manifest`]: the YAML of the definition, plain and for the chart.
@@ -20,9 +22,13 @@ pub mod invalidation;
 pub mod loader;
 pub mod manifest;
 pub mod quantity;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod scheduling;
 pub mod status;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod tls;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod upkeep;
 
 pub use cluster::{CacheCluster, CacheClusterSpec};
 pub use group::{AbandonedLoads, Group};

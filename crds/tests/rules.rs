@@ -174,6 +174,24 @@ fn a_secret_is_named_where_it_is_used_and_only_there() {
 }
 
 #[test]
+fn a_toleration_that_kubernetes_would_refuse_is_refused() {
+    let tolerations = |of: Value| [("/spec/scheduling", json!({"tolerations": [of]}))];
+    assert_eq!(refusals(&tolerations(json!({"operator": "Exists"}))), Vec::<String>::new());
+    assert_eq!(refusals(&tolerations(json!({"key": "a", "effect": "NoSchedule"}))), Vec::<String>::new());
+    refused(&[
+        (&tolerations(json!({"value": "a"})), "operator must be Exists where there is no key"),
+        (
+            &tolerations(json!({"key": "a", "operator": "Exists", "value": "b"})),
+            "value must not be set where operator is Exists",
+        ),
+        (
+            &tolerations(json!({"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5})),
+            "effect must be NoExecute where tolerationSeconds is set",
+        ),
+    ]);
+}
+
+#[test]
 fn a_name_that_cannot_be_a_services_is_refused() {
     refused(&[
         (&[("/metadata/name", json!("a".repeat(41)))], "metadata.name must be at most 40 characters"),

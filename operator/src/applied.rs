@@ -5,10 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::plan;
 
@@ -19,50 +21,68 @@ pub struct Children {
     pub services: Store<Service>,
     /// The StatefulSets.
     pub statefulsets: Store<StatefulSet>,
+    /// The budgets.
+    pub budgets: Store<PodDisruptionBudget>,
+    /// The policies.
+    pub policies: Store<NetworkPolicy>,
 }
+
+/// By kind and name: a fingerprint of what someone else could change.
+pub type Marks = BTreeMap<String, u64>;
 
 /// What was applied, and what the API server made of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     wanted: u64,
-    /// By name: a fingerprint of what someone else could change.
-    made: BTreeMap<String, u64>,
+    made: Marks,
 }
 
 impl Applied {
     /// What was wanted, and what it was answered with.
     #[must_use]
-    pub fn new(wanted: &plan::Children, services: &[Service], statefulset: &StatefulSet) -> Self {
-        let services = services.iter().map(|s| (s.name_any(), fingerprint(&s.metadata, &s.spec)));
-        let pods = (POD_KEY.to_owned(), fingerprint(&statefulset.metadata, &statefulset.spec));
-        Applied { wanted: hash(wanted), made: services.chain([pods]).collect() }
+    pub fn new(wanted: &plan::Children, made: Marks) -> Self {
+        Applied { wanted: hash(wanted), made }
     }
 
     /// The StatefulSet as it was last seen, if all is still as it was applied and nothing else is wanted now.
     ///
-    /// What the watches have not seen yet differs, and is applied once more: that is harmless.
+    /// What the watches have not seen yet differs, and is applied once more: that is harmless. The PodMonitor is not among them, because its kind may not
+    /// exist and a watch of it would fail.
     #[must_use]
     pub fn still(&self, wanted: &plan::Children, seen: &Children) -> Option<StatefulSet> {
-        if self.wanted != hash(wanted) {
-            return None;
-        }
-        let same = |name: &str, now: u64| self.made.get(name) == Some(&now);
-        let services = wanted.services.iter().all(|service| {
-            let held = seen.services.get(&ObjectRef::from_obj(service));
-            held.is_some_and(|held| same(&held.name_any(), fingerprint(&held.metadata, &held.spec)))
-        });
+        let same = self.wanted == hash(wanted)
+            && wanted.services.iter().all(|service| self.holds(&seen.services, service))
+            && wanted.budget.iter().all(|budget| self.holds(&seen.budgets, budget))
+            && wanted.policy.iter().all(|policy| self.holds(&seen.policies, policy))
+            && self.holds(&seen.statefulsets, &wanted.statefulset);
         let held = seen.statefulsets.get(&ObjectRef::from_obj(&wanted.statefulset))?;
-        let pods = same(POD_KEY, fingerprint(&held.metadata, &held.spec));
-        (services && pods).then(|| (*held).clone())
+        same.then(|| (*held).clone())
+    }
+
+    fn holds<K>(&self, seen: &Store<K>, wanted: &K) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + Serialize + 'static,
+    {
+        let held = seen.get(&ObjectRef::from_obj(wanted));
+        held.is_some_and(|held| {
+            let (name, now) = mark(&*held);
+            self.made.get(&name) == Some(&now)
+        })
     }
 }
 
-/// No Service can have this name.
-const POD_KEY: &str = "/statefulset";
-
-fn fingerprint(metadata: &ObjectMeta, spec: &impl Serialize) -> u64 {
-    let ObjectMeta { uid, labels, annotations, owner_references, deletion_timestamp, .. } = metadata;
-    hash(&(uid, labels, annotations, owner_references, deletion_timestamp, spec))
+/// The kind and name of an object, and the fingerprint of everything but its status and what the API server counts.
+pub fn mark<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> (String, u64) {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        for counted in ["resourceVersion", "generation", "managedFields"] {
+            metadata.remove(counted);
+        }
+    }
+    (format!("{}/{}", K::kind(&()), object.name_any()), hash(&value))
 }
 
 /// Lives as long as the process: it is never stored.
@@ -83,9 +103,12 @@ mod tests {
     fn still(change: impl FnOnce(&mut StatefulSet, &mut Service), replicas: i32) -> bool {
         let mut cluster = CacheCluster::new("c", serde_json::from_str("{}").expect("a spec"));
         cluster.metadata.namespace = Some("shop".into());
-        let defaults = plan::Defaults { node_image: "i".into() };
+        let defaults = plan::Defaults { node_image: "i".into(), namespace: "operators".into() };
         let made = plan::children(&cluster, &defaults);
-        let applied = Applied::new(&made, &made.services, &made.statefulset);
+        let (budget, policy) = (made.budget.clone().expect("one"), made.policy.clone().expect("one"));
+        let marks = made.services.iter().map(mark);
+        let marks = marks.chain([mark(&made.statefulset), mark(&budget), mark(&policy)]).collect();
+        let applied = Applied::new(&made, marks);
 
         let (services, mut services_writer) = reflector::store();
         let (statefulsets, mut statefulsets_writer) = reflector::store();
@@ -95,8 +118,12 @@ mod tests {
         for service in [service, made.services[1].clone(), made.services[2].clone()] {
             services_writer.apply_watcher_event(&watcher::Event::Apply(service));
         }
+        let (budgets, mut budgets_writer) = reflector::store();
+        let (policies, mut policies_writer) = reflector::store();
+        budgets_writer.apply_watcher_event(&watcher::Event::Apply(budget));
+        policies_writer.apply_watcher_event(&watcher::Event::Apply(policy));
         cluster.spec.replicas = replicas;
-        let seen = Children { services, statefulsets };
+        let seen = Children { services, statefulsets, budgets, policies };
         applied.still(&plan::children(&cluster, &defaults), &seen).is_some()
     }
 

@@ -6,13 +6,13 @@ use groupcache_crds::CacheCluster;
 use groupcache_crds::status::CacheClusterStatus;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::applied::{self, Marks};
 use crate::plan::Children;
 use crate::pods::{NAME_TAKEN, OBJECT_REFUSED, Problem};
 use crate::{names, ownership, pods};
@@ -20,9 +20,9 @@ use crate::{names, ownership, pods};
 /// What became of the children.
 #[derive(Clone, Debug, Default)]
 pub struct Made {
-    /// The Services that are as they should be.
-    pub services: Vec<Service>,
-    /// The StatefulSet, if it is as it should be.
+    /// Those that are as they should be.
+    pub marks: Marks,
+    /// The StatefulSet, if it is among them.
     pub statefulset: Option<StatefulSet>,
     /// Why the others are not: a matter for the user, not for another try.
     pub problems: Vec<Problem>,
@@ -38,19 +38,49 @@ pub struct Made {
 pub async fn children(client: &Client, cluster: &CacheCluster, children: &Children) -> kube::Result<Made> {
     let mut made = Made::default();
     for service in &children.services {
-        match one(client, cluster, service).await? {
-            Ok(service) => made.services.push(service),
-            Err(problem) => made.problems.push(problem),
-        }
+        made.note(one(client, cluster, service).await?);
     }
-    match one(client, cluster, &children.statefulset).await? {
-        Ok(statefulset) => made.statefulset = Some(statefulset),
-        Err(problem) => made.problems.push(problem),
+    // Before the pods: from the first of them on it holds.
+    if let Some(policy) = &children.policy {
+        made.note(one(client, cluster, policy).await?);
+    }
+    made.statefulset = made.note(one(client, cluster, &children.statefulset).await?);
+    if let Some(budget) = &children.budget {
+        made.note(one(client, cluster, budget).await?);
     }
     Ok(made)
 }
 
-async fn one<K>(client: &Client, cluster: &CacheCluster, wanted: &K) -> kube::Result<Result<K, Problem>>
+impl Made {
+    fn note<K: Resource<DynamicType = ()> + Serialize>(&mut self, one: Result<K, Problem>) -> Option<K> {
+        match one {
+            Ok(object) => {
+                self.marks.extend([applied::mark(&object)]);
+                Some(object)
+            }
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+}
+
+/// The StatefulSet as it is now, if it is the cluster's own.
+///
+/// # Errors
+/// If the API server does not answer.
+pub async fn held_statefulset(client: &Client, cluster: &CacheCluster) -> kube::Result<Option<StatefulSet>> {
+    let api: Api<StatefulSet> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
+    let held = api.get_opt(&names::base(cluster)).await?;
+    Ok(held.filter(|held| ownership::stranger(&held.metadata, cluster).is_none()))
+}
+
+/// Makes one object what it should be, and answers it as it is now, or why not.
+///
+/// # Errors
+/// As [`children`].
+pub async fn one<K>(client: &Client, cluster: &CacheCluster, wanted: &K) -> kube::Result<Result<K, Problem>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone

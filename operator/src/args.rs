@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9090", env = "GROUPCACHE_ADMIN_ADDRESS")]
     pub admin_address: SocketAddr,
 
-    /// The namespace of the Lease that says which operator leads.
+    /// The operator's own namespace: that of the Lease that says which operator leads, and the one whose pods may speak to nodes' cluster ports.
     #[arg(long, value_name = "NAME", default_value = "default", env = "POD_NAMESPACE")]
     pub lease_namespace: String,
 

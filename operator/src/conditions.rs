@@ -13,6 +13,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const DEGRADED: &str = "Degraded";
 /// The cluster port's certificates are in use, or it is open as the spec says.
 pub const CERTIFICATES_READY: &str = "CertificatesReady";
+/// The operator leaves the cluster alone, as the spec says.
+pub const PAUSED: &str = "Paused";
 /// Every node runs the groups and loaders of the spec.
 pub const CONFIGURATION_APPLIED: &str = "ConfigurationApplied";
 
@@ -52,6 +54,10 @@ pub mod reason {
     pub const STALLED: &str = "Stalled";
     /// Progressing: all is as the spec says.
     pub const COMPLETE: &str = "Complete";
+    /// Paused, Progressing, ConfigurationApplied: the spec says so.
+    pub const PAUSED: &str = "Paused";
+    /// Paused: the operator does its work.
+    pub const MANAGED: &str = "Managed";
     /// ConfigurationApplied: all nodes run it.
     pub const APPLIED: &str = "Applied";
     /// ConfigurationApplied: some node does not run it yet.

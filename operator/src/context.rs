@@ -17,6 +17,7 @@ use crate::lease::Claim;
 use crate::ledger::Refused;
 use crate::ledger::settle::Settling;
 use crate::metrics::Metrics;
+use crate::monitors;
 use crate::names::Key;
 use crate::plan::Defaults;
 use crate::push::Push;
@@ -55,6 +56,8 @@ pub struct Memory {
     cluster_uid: String,
     /// The children as they were applied last.
     pub applied: Applied,
+    /// The PodMonitor as it was seen last.
+    pub monitor: monitors::Known,
     /// The version this process wrote last.
     pub written: Option<Version>,
     /// Bounds of the roster that run.

@@ -4,7 +4,7 @@
 //!
 //! * [`observe`] reads what there is; [`endpoints`] and [`pods`] make facts of it.
 //! * [`configuration`] and [`plan`] say what there should be; [`apply`] makes it so, unless it [`applied`] that before,
-//!   and [`ownership`] keeps it from what is not ours.
+//!   and [`ownership`] keeps it from what is not ours; [`orphans`] removes what is no longer asked for, [`monitors`] sees to a kind that may not exist.
 //! * [`roster`] says who the members are, [`ledger`] which version that is; [`push`] tells the nodes, [`report`] keeps answers.
 //! * [`certificates`] are those of the cluster port: who issues them, and how one authority replaces another while everything runs.
 //! * [`roll`] chooses pods to replace, one at a time, and [`evict`] does it; [`status`], [`conditions`] and [`events`] tell the user.
@@ -27,9 +27,11 @@ pub mod evict;
 pub mod lease;
 pub mod ledger;
 pub mod metrics;
+pub mod monitors;
 pub mod names;
 pub mod observe;
 pub mod operator;
+pub mod orphans;
 pub mod ownership;
 pub mod plan;
 pub mod pods;

@@ -16,6 +16,8 @@ use groupcache_process::telemetry::LogFilter;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Controller};
@@ -175,16 +177,18 @@ async fn control(
     let (wakes_tx, wakes_rx) = mpsc::channel(MAX_WAKES);
     let (services, services_writer) = reflector::store();
     let (statefulsets, statefulsets_writer) = reflector::store();
+    let (budgets, budgets_writer) = reflector::store();
+    let (policies, policies_writer) = reflector::store();
     let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(name) };
     let context = Arc::new(Context {
         client: client.clone(),
-        defaults: Defaults { node_image: args.node_image.clone() },
+        defaults: Defaults { node_image: args.node_image.clone(), namespace: args.lease_namespace.clone() },
         push: Push::new(wakes_tx, metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
         metrics,
         claim,
         deposed,
-        children: applied::Children { services: services.clone(), statefulsets: statefulsets.clone() },
+        children: applied::Children { services, statefulsets, budgets, policies },
         memory: Mutex::default(),
         failures: Mutex::default(),
     });
@@ -192,6 +196,8 @@ async fn control(
     controller(&args, &client, wakes(wakes_rx))
         .owns_stream(kept(api::<Service>(&args, &client), services_writer))
         .owns_stream(kept(api::<StatefulSet>(&args, &client), statefulsets_writer))
+        .owns_stream(kept(api::<PodDisruptionBudget>(&args, &client), budgets_writer))
+        .owns_stream(kept(api::<NetworkPolicy>(&args, &client), policies_writer))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile_guarded, pause_after, context)
         .for_each(|done| {

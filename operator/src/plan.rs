@@ -1,18 +1,28 @@
 //! What must exist for a cluster: a pure function of the object, one file per kind.
 
+pub mod disruption;
+pub mod monitor;
+pub mod network;
+mod placement;
 pub mod services;
 pub mod statefulset;
 
 use groupcache_crds::CacheCluster;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::Serialize;
+
+use crate::plan::monitor::PodMonitor;
 
 /// What the operator was told at its start and every plan needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {
     /// The image of nodes whose cluster names none.
     pub node_image: String,
+    /// The namespace of this operator.
+    pub namespace: String,
 }
 
 /// The children of a cluster. The ledger is not among them: it is written by compare-and-swap, not applied.
@@ -22,6 +32,12 @@ pub struct Children {
     pub services: Vec<Service>,
     /// The pods.
     pub statefulset: StatefulSet,
+    /// For whoever drains machines.
+    pub budget: Option<PodDisruptionBudget>,
+    /// For the network.
+    pub policy: Option<NetworkPolicy>,
+    /// For the Prometheus operator.
+    pub monitor: Option<PodMonitor>,
 }
 
 /// The image that the cluster's nodes are meant to run.
@@ -36,6 +52,9 @@ pub fn children(cluster: &CacheCluster, defaults: &Defaults) -> Children {
     Children {
         services: vec![services::ready(cluster), services::members(cluster), services::balanced(cluster)],
         statefulset: statefulset::statefulset(cluster, image(cluster, defaults)),
+        budget: disruption::budget(cluster),
+        policy: network::policy(cluster, &defaults.namespace),
+        monitor: monitor::monitor(cluster),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use groupcache_crds::CacheCluster;
 use groupcache_crds::status::CacheClusterStatus;
+use groupcache_crds::upkeep::ManagementState;
 use groupcache_ring::{State, Version};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -19,6 +20,7 @@ use crate::configuration::configuration;
 use crate::context::{Context, Error, Memory};
 use crate::ledger::settle::{Settlement, Watch};
 use crate::ledger::{self, Held, Known, Refused, Wanted, chain, store};
+use crate::names::Key;
 use crate::observe::{Observed, observe, version_in};
 use crate::plan;
 use crate::pods::{NAME_TAKEN, Problem};
@@ -26,8 +28,8 @@ use crate::push::{Published, Target};
 use crate::report::{self, Report};
 use crate::roll::Rollout;
 use crate::roster::{Roster, Sight, recovered, roster};
-use crate::status::Facts;
-use crate::{apply, certificates, events, evict, ownership, status};
+use crate::status::{Facts, Pause};
+use crate::{apply, certificates, events, evict, monitors, orphans, status};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
@@ -49,13 +51,9 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let key = ObjectRef::from_obj(cluster);
     let now = Timestamp::now();
 
-    let mut memory = context.recall(&key, cluster);
-    if memory.shown.is_none() {
-        // Before the pods, which do not start without.
-        certificates::tend(&context.client, cluster, None, &mut memory.shown).await?;
-        context.remember(&key, memory.clone());
-    }
-    let (statefulset, mut unmade) = apply_children(cluster, context, &mut memory).await?;
+    let mut memory = recalled(cluster, context, &key).await?;
+    let is_paused = cluster.spec.management_state == ManagementState::Paused;
+    let (statefulset, mut unmade) = children(cluster, context, &mut memory, is_paused).await?;
     let observed = observe(&context.client, cluster, statefulset.metadata.uid.as_deref(), now).await?;
     if let Some(text) = &observed.page.stranger {
         unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
@@ -67,8 +65,9 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let secured = certificates::tend(&context.client, cluster, Some(&nodes), &mut memory.shown).await?;
     let wanted = configuration(&cluster.spec);
 
+    let passed_on = wanted.as_ref().ok().filter(|_| !is_paused);
     let InForce { held, roster, settlement } =
-        advance(cluster, context, &observed, &reports, wanted.as_ref().ok(), &mut memory).await?;
+        advance(cluster, context, &observed, &reports, passed_on, &mut memory).await?;
     context.push.publish(&key, published(&held), targets(&observed, &secured, memory.shown.as_ref()));
 
     let rollout = Rollout {
@@ -77,7 +76,8 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         replicas: usize::try_from(cluster.spec.replicas).unwrap_or(0),
         at_rest: at_rest(&held, &reports),
     };
-    let blocked = evict::next(cluster, context, &rollout).await;
+    let blocked = if is_paused { Ok(None) } else { evict::next(cluster, context, &rollout).await };
+    let withholds = wanted.as_ref().is_ok_and(|wanted| *wanted != held.configuration);
     let facts = Facts {
         cluster,
         image: plan::image(cluster, &context.defaults),
@@ -92,6 +92,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         guarded: &roster.guarded,
         unmade: &unmade,
         certificates: &secured,
+        pause: is_paused.then_some(Pause { withholds }),
         faults: wanted.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
         now,
     };
@@ -105,26 +106,44 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
 }
 
+/// What is remembered of the cluster, with certificates: without them its pods do not start.
+async fn recalled(cluster: &CacheCluster, context: &Context, key: &Key) -> Result<Memory, Error> {
+    let mut memory = context.recall(key, cluster);
+    if memory.shown.is_none() {
+        certificates::tend(&context.client, cluster, None, &mut memory.shown).await?;
+        context.remember(key, memory.clone());
+    }
+    Ok(memory)
+}
+
 /// Makes the children what they should be, if they are not. The pods that are go on under the StatefulSet that is.
-async fn apply_children(
+async fn children(
     cluster: &CacheCluster,
     context: &Context,
     memory: &mut Memory,
+    is_paused: bool,
 ) -> Result<(StatefulSet, Vec<Problem>), Error> {
+    let (client, key) = (&context.client, ObjectRef::from_obj(cluster));
+    if is_paused {
+        return Ok((apply::held_statefulset(client, cluster).await?.unwrap_or_default(), Vec::new()));
+    }
     let wanted = plan::children(cluster, &context.defaults);
+    orphans::remove(client, cluster, &wanted, &context.children).await?;
+    let monitor = monitors::tend(client, cluster, wanted.monitor.as_ref(), &mut memory.monitor).await?;
+    context.remember(&key, memory.clone());
     if let Some(statefulset) = memory.applied.still(&wanted, &context.children) {
-        return Ok((statefulset, Vec::new()));
+        return Ok((statefulset, monitor.into_iter().collect()));
     }
-    let made = apply::children(&context.client, cluster, &wanted).await?;
-    if let ([], Some(statefulset)) = (made.problems.as_slice(), &made.statefulset) {
-        memory.applied = Applied::new(&wanted, &made.services, statefulset);
-        context.remember(&ObjectRef::from_obj(cluster), memory.clone());
+    let made = apply::children(client, cluster, &wanted).await?;
+    if made.problems.is_empty() {
+        memory.applied = Applied::new(&wanted, made.marks);
+        context.remember(&key, memory.clone());
     }
-    let before = || {
-        let held = context.children.statefulsets.get(&ObjectRef::from_obj(&wanted.statefulset));
-        held.filter(|held| ownership::stranger(&held.metadata, cluster).is_none()).map(|held| (*held).clone())
+    let statefulset = match made.statefulset {
+        None => apply::held_statefulset(client, cluster).await?.unwrap_or_default(),
+        Some(made) => made,
     };
-    Ok((made.statefulset.or_else(before).unwrap_or_default(), made.problems))
+    Ok((statefulset, made.problems.into_iter().chain(monitor).collect()))
 }
 
 /// Writes the status if it is news, and the events that belong to it.

@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub unmade: &'a [Problem],
     /// What is said of its certificates.
     pub certificates: &'a certificates::State,
+    /// What the operator leaves undone, if it is told to leave the cluster alone.
+    pub pause: Option<Pause>,
     /// What is wrong with the spec's groups and loaders.
     pub faults: &'a [String],
     /// The moment of the look.
@@ -66,6 +68,7 @@ pub fn status(facts: &Facts<'_>) -> CacheClusterStatus {
         facts.degraded(),
         facts.configuration_applied(),
         secured::certificates_ready(facts.certificates),
+        facts.paused(),
     ];
     let selector = names::selector(facts.cluster);
     let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -169,6 +172,9 @@ impl Facts<'_> {
         let set = self.statefulset.status.as_ref();
         let seen = set.and_then(|status| status.observed_generation) == self.statefulset.metadata.generation;
         let alive = self.pods.iter().filter(|pod| !pod.terminating);
+        if let Some(paused) = self.pause_of_progress() {
+            return paused;
+        }
         if let Some((_, text)) = self.unmade() {
             return finding("False", reason::STALLED, text);
         }
@@ -218,6 +224,9 @@ impl Facts<'_> {
         if !self.faults.is_empty() {
             let message = format!("{}; what was in force stays in force", self.faults.join("; "));
             return finding("False", reason::INVALID, message);
+        }
+        if let Some(withheld) = self.withheld_configuration() {
+            return withheld;
         }
         let refusals = self.live().filter_map(|endpoint| {
             let refusal = self.reports.get(&endpoint.pod_uid)?.refusal.as_ref()?;
@@ -368,7 +377,10 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+mod paused;
 mod secured;
+
+pub use paused::Pause;
 
 #[cfg(test)]
 mod tests;

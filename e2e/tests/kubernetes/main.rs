@@ -10,3 +10,4 @@ mod operator_down;
 mod own_loader;
 mod refused_objects;
 mod scale;
+mod upkeep;

@@ -67,7 +67,8 @@ fn failure(code: StatusCode, message: &str) -> Response<Body> {
 async fn make(server: &Server) -> Made {
     let mut cluster = CacheCluster::new("c", serde_json::from_str("{}").expect("a spec"));
     (cluster.metadata.namespace, cluster.metadata.uid) = (Some("shop".into()), Some("ours".into()));
-    let wanted = plan::children(&cluster, &plan::Defaults { node_image: "i".into() });
+    let wanted =
+        plan::children(&cluster, &plan::Defaults { node_image: "i".into(), namespace: "operators".into() });
     children(&server.client(), &cluster, &wanted).await.expect("an answer")
 }
 
@@ -79,7 +80,7 @@ async fn an_object_of_somebody_else_is_not_seized_and_the_others_are_made() {
     server.holds(path, theirs.clone());
     let made = make(&server).await;
     assert_eq!(server.objects.lock()[path], theirs);
-    assert_eq!((made.services.len(), made.statefulset.is_some()), (2, true));
+    assert_eq!((made.marks.len(), made.statefulset.is_some()), (5, true));
     let problems: Vec<_> = made.problems.iter().map(|p| (p.reason, p.text.as_str())).collect();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(
@@ -92,7 +93,7 @@ async fn an_object_of_somebody_else_is_not_seized_and_the_others_are_made() {
 async fn what_the_api_server_refuses_is_told_and_does_not_keep_the_others_back() {
     let server = Server { refuses: "/statefulsets/", ..Server::default() };
     let made = make(&server).await;
-    assert_eq!(made.services.len(), 3);
+    assert_eq!(made.marks.len(), 5);
     let expected = "StatefulSet c is refused by the API server: requests must not be above limits";
     assert_eq!(made.problems, [Problem { reason: OBJECT_REFUSED, text: expected.into() }]);
 }

@@ -19,13 +19,18 @@ fn context() -> Context {
     let metrics = Metrics::new(&mut Registry::default());
     Context {
         client: client.clone(),
-        defaults: Defaults { node_image: "i".into() },
+        defaults: Defaults { node_image: "i".into(), namespace: "operators".into() },
         push: Push::new(mpsc::channel(1).0, metrics.clone()),
         recorder: Recorder::new(client.clone(), Reporter { controller: "test".into(), instance: None }),
         metrics,
         claim: Elector::new(client, "default", "l".into(), "me".into()).claim(),
         deposed: CancellationToken::new(),
-        children: Children { services: reflector::store().0, statefulsets: reflector::store().0 },
+        children: Children {
+            services: reflector::store().0,
+            statefulsets: reflector::store().0,
+            budgets: reflector::store().0,
+            policies: reflector::store().0,
+        },
         memory: Mutex::default(),
         failures: Mutex::default(),
     }

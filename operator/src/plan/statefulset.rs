@@ -11,9 +11,9 @@ use groupcache_tls::credentials::{CHAIN_FILE, KEY_FILE, ROOTS_FILE};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -21,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use crate::names;
+use crate::plan::placement;
 
 /// Where a node keeps the last membership it applied.
 const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
@@ -50,38 +51,42 @@ pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
                 rolling_update: None,
             }),
             revision_history_limit: Some(3),
-            selector: selector.clone(),
-            template: template(cluster, image, selector),
+            template: template(cluster, image, &selector),
+            selector,
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     }
 }
 
-fn template(cluster: &CacheCluster, image: &str, selector: LabelSelector) -> PodTemplateSpec {
+fn template(cluster: &CacheCluster, image: &str, selector: &LabelSelector) -> PodTemplateSpec {
     let restarted = cluster.annotations().get_key_value(names::RESTARTED_AT);
     let annotations = restarted.into_iter().map(|(key, at)| (key.clone(), at.clone()));
     let made_for = cluster.uid().map(|uid| (names::CLUSTER_UID.to_owned(), uid));
+    let pods = PodSpec {
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(i64::from(cluster.spec.drain_seconds) + STOP_SECONDS),
+        security_context: Some(pod_security()),
+        image_pull_secrets: pull_secrets(cluster),
+        containers: vec![container(cluster, image)],
+        volumes: Some(volumes(cluster)),
+        ..PodSpec::default()
+    };
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(names::labels(cluster)),
             annotations: Some(annotations.chain(made_for).collect()),
             ..ObjectMeta::default()
         }),
-        spec: Some(PodSpec {
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            termination_grace_period_seconds: Some(i64::from(cluster.spec.drain_seconds) + STOP_SECONDS),
-            security_context: Some(pod_security()),
-            topology_spread_constraints: Some(vec![
-                spread("topology.kubernetes.io/zone", selector.clone()),
-                spread("kubernetes.io/hostname", selector),
-            ]),
-            containers: vec![container(cluster, image)],
-            volumes: Some(volumes(cluster)),
-            ..PodSpec::default()
-        }),
+        spec: Some(placement::placed(pods, &cluster.spec.scheduling, selector)),
     }
+}
+
+fn pull_secrets(cluster: &CacheCluster) -> Option<Vec<LocalObjectReference>> {
+    let secrets = &cluster.spec.image_pull_secrets;
+    let references = secrets.iter().map(|secret| LocalObjectReference { name: secret.name.clone() });
+    (!secrets.is_empty()).then(|| references.collect())
 }
 
 fn volumes(cluster: &CacheCluster) -> Vec<Volume> {
@@ -214,16 +219,6 @@ fn pod_security() -> PodSecurityContext {
         fs_group: Some(USER),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
         ..PodSecurityContext::default()
-    }
-}
-
-fn spread(over: &str, selector: LabelSelector) -> TopologySpreadConstraint {
-    TopologySpreadConstraint {
-        max_skew: 1,
-        topology_key: over.to_owned(),
-        when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(selector),
-        ..TopologySpreadConstraint::default()
     }
 }
 

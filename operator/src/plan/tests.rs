@@ -7,7 +7,7 @@ use groupcache_crds::CacheCluster;
 use super::*;
 
 fn defaults() -> Defaults {
-    Defaults { node_image: "registry.example/groupcache-node:1".into() }
+    Defaults { node_image: "registry.example/groupcache-node:1".into(), namespace: "operators".into() }
 }
 
 fn cluster(name: &str, spec: &str) -> CacheCluster {
@@ -26,12 +26,26 @@ resources: { requests: { cpu: 250m, memory: 512Mi }, limits: { memory: 1.5Gi } }
 memory: { cachePercent: 60 }
 loaders: [{ name: people, http: { url: 'http://people/{key}' } }]
 groups: [{ name: users, maxBytes: 64Mi }]
+imagePullSecrets: [{ name: registry }]
+scheduling:
+  spread: Required
+  nodeSelector: { disk: fast }
+  priorityClassName: high
+  tolerations: [{ key: cache, operator: Equal, value: 'yes', effect: NoExecute, tolerationSeconds: 30 }]
+podDisruptionBudget: { maxUnavailable: 2 }
+networkPolicy: { mode: Disabled }
+monitoring: { podMonitor: { mode: Managed, intervalSeconds: 15, labels: { release: prometheus, groupcache.dev/cluster: other } } }
 ";
 
 fn rendered(children: &Children) -> String {
-    let services = children.services.iter().map(|service| serde_yaml::to_string(service).expect("YAML"));
-    let pods = serde_yaml::to_string(&children.statefulset).expect("YAML");
-    services.chain([pods]).collect::<Vec<_>>().join("---\n")
+    let services = children.services.iter().map(yaml);
+    let around = [children.budget.as_ref().map(yaml), children.policy.as_ref().map(yaml)];
+    let around = around.into_iter().chain([children.monitor.as_ref().map(yaml)]).flatten();
+    services.chain([yaml(&children.statefulset)]).chain(around).collect::<Vec<_>>().join("---\n")
+}
+
+fn yaml(object: &impl Serialize) -> String {
+    serde_yaml::to_string(object).expect("YAML")
 }
 
 fn check(file: &str, cluster: &CacheCluster) {
@@ -72,6 +86,13 @@ fn a_request_to_restart_changes_the_pods_and_nothing_else() {
     let (before, after) = (children(&before, &defaults()), children(&after, &defaults()));
     assert_eq!(before.services, after.services);
     assert_ne!(before.statefulset, after.statefulset);
+}
+
+#[test]
+fn one_node_has_no_budget_because_it_could_only_block() {
+    assert_eq!(children(&cluster("one", "replicas: 1"), &defaults()).budget, None);
+    let off = "podDisruptionBudget: { mode: Disabled }";
+    assert_eq!(children(&cluster("off", off), &defaults()).budget, None);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Worlds with one thing wrong, and the conditions that must say so.
 
+mod paused;
 mod settling;
 
 use groupcache_proto::cluster::Configuration;
@@ -25,6 +26,7 @@ struct World {
     guarded: Vec<String>,
     unmade: Vec<Problem>,
     faults: Vec<String>,
+    pause: Option<Pause>,
     settled: Version,
     priors: usize,
     waits: Option<Wait>,
@@ -57,6 +59,7 @@ impl World {
             guarded: Vec::new(),
             unmade: Vec::new(),
             faults: Vec::new(),
+            pause: None,
             settled: V,
             priors: 0,
             waits: None,
@@ -100,6 +103,7 @@ impl World {
             guarded: &self.guarded,
             unmade: &self.unmade,
             certificates: &certificates::State::Disabled,
+            pause: self.pause,
             faults: &self.faults,
             now: self.now,
         })
@@ -161,6 +165,7 @@ fn when_all_is_well_every_condition_says_so() {
             "Degraded=False/AsExpected",
             "ConfigurationApplied=True/Applied",
             "CertificatesReady=True/Disabled",
+            "Paused=False/Managed",
         ]
     );
     assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (3, 3, 3));
