@@ -15,6 +15,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Operator {
     kubectl: Kubectl,
     deployment: String,
+    /// How many there were, and will be again.
+    replicas: u64,
 }
 
 impl Operator {
@@ -24,8 +26,9 @@ impl Operator {
     /// When its pods do not go.
     pub fn away() -> Result<Self> {
         let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
-        let operator =
-            Self { deployment: format!("deployment/{}", settings::text("OPERATOR_DEPLOYMENT")?), kubectl };
+        let name = settings::text("OPERATOR_DEPLOYMENT")?;
+        let replicas = kubectl.get("deployment", &name)?["spec"]["replicas"].as_u64().unwrap_or(1);
+        let operator = Self { deployment: format!("deployment/{name}"), kubectl, replicas };
         operator.scale(0)?;
         wait::until("the end of the operator's pods", LIMIT, || {
             let pods = operator.kubectl.list("pods", "app.kubernetes.io/name=groupcache-operator")?;
@@ -34,14 +37,14 @@ impl Operator {
         Ok(operator)
     }
 
-    fn scale(&self, replicas: u32) -> Result<()> {
+    fn scale(&self, replicas: u64) -> Result<()> {
         self.kubectl.run(&["scale", &self.deployment, &format!("--replicas={replicas}")]).map(drop)
     }
 }
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        if let Err(error) = self.scale(1) {
+        if let Err(error) = self.scale(self.replicas) {
             eprintln!("warning: the operator was not brought back ({error:#}); other scenarios will miss it");
         }
     }

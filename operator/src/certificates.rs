@@ -25,7 +25,9 @@ use crate::names;
 use crate::report::Report;
 
 /// How long the certificate is valid that this process shows; it makes a new one at half of it.
-const OPERATOR_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
+const SHOWN_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A certificate that ends this near to its authority's end cannot be had longer.
+const MARGIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What is said of a cluster's certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,12 +176,15 @@ fn show(cluster: &CacheCluster, rotation: &Rotation, shown: Option<&Shown>) -> R
     let trust = rotation.trust()?;
     if let Some(shown) = shown {
         let current = shown.keeper.current();
-        if shown.issuer == issuer && current.trust == trust && current.remaining() > OPERATOR_DAYS / 2 {
+        // One of an authority that ends soon is as short as that: not made anew at every look.
+        let left = rotation.signer.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+        let aged = current.remaining() <= (SHOWN_VALID / 2).min(left.saturating_sub(MARGIN));
+        if shown.issuer == issuer && current.trust == trust && !aged {
             return Ok(shown.clone());
         }
     }
     let identity = Identity::new(&cluster.uid().unwrap_or_default(), Role::Operator);
-    let issued = rotation.signer.issue(&identity, SystemTime::now(), OPERATOR_DAYS)?;
+    let issued = rotation.signer.issue(&identity, SystemTime::now(), SHOWN_VALID)?;
     let credentials = Credentials::from_pem(
         issued.chain_pem.as_bytes(),
         issued.key_pem.as_bytes(),

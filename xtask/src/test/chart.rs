@@ -16,7 +16,7 @@ const NAMESPACES: [&str; 2] = ["chart-test", "chart-test-team"];
 /// What users of the chart set.
 const RENDERED: &[(&str, &[&str])] = &[
     ("as it is", &[]),
-    ("two operators", &["replicas=2"]),
+    ("one operator", &["replicas=1"]),
     ("one namespace only", &["watch.namespace=chart-test-team"]),
     ("the CRD is somebody else's", &["crds.enabled=false"]),
     ("the CRD goes with the release", &["crds.keep=false"]),
