@@ -2,6 +2,7 @@
 
 mod chart;
 mod checks;
+mod examples;
 mod kubernetes;
 mod process;
 mod report;
@@ -49,7 +50,7 @@ pub(crate) enum Tier {
     Docs,
     /// Real binaries on loopback
     Process,
-    /// The Helm chart against its schema and a real API server
+    /// The Helm chart against its schema and a real API server, which also judges the examples
     Chart,
     /// The scenarios on a real Kubernetes
     Kubernetes,

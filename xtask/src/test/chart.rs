@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::install;
+use crate::test::examples;
 use crate::test::world::World;
 use crate::tools::run;
 
@@ -84,7 +85,7 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             if text.contains(told) { Ok(()) } else { bail!("the message does not say {told:?}: {text}") }
         })?;
     }
-    Ok(())
+    examples::run(cluster, NAMESPACES[0], progress)
 }
 
 /// Braces in it are Grafana's, not Helm's.
