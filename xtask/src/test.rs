@@ -5,6 +5,7 @@ mod checks;
 mod examples;
 mod kubernetes;
 mod process;
+mod rbac;
 mod report;
 mod rust;
 mod simulation;
