@@ -61,14 +61,33 @@ pub const DEFAULT_CACHE_PERCENT: i32 = 70;
         json_path = ".status.conditions[?(@.type==\"RingConverged\")].status",
         description = "Do all nodes agree on who owns what?"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.membership.epoch", priority = 1),
-    printcolumn(name = "Seq", type_ = "integer", json_path = ".status.membership.sequence", priority = 1),
-    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was made"),
+    printcolumn(
+        name = "Epoch",
+        type_ = "integer",
+        json_path = ".status.membership.epoch",
+        description = "Raised by every operator that takes over",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Seq",
+        type_ = "integer",
+        json_path = ".status.membership.sequence",
+        description = "Raised by every change of members or configuration",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Image",
+        type_ = "string",
+        json_path = ".status.image",
+        description = "What the nodes are meant to run",
+        priority = 1
+    ),
     printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Available\")].message",
+        description = "Why it serves, or does not",
         priority = 1
     ),
     validation = Rule::new("self.metadata.name.size() <= 40")
@@ -181,7 +200,7 @@ pub enum ImagePullPolicy {
     Always,
     /// When the machine does not have it.
     IfNotPresent,
-    /// Never: it must be there.
+    /// It must be there already.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! What a user may ask for: the `CacheCluster` types with their CEL rules, and the generated YAML.
+//! What a user may ask for: the `CacheCluster` types with their CEL rules, and what is generated from them.
 //!
 //! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
 //! * [`invalidation`]: how long "every node" may take in a Remove.
@@ -7,13 +7,15 @@
 //! * [`upkeep`]: what is kept around the pods, and whether the operator acts at all.
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
-//! * [`manifest`]: the YAML of the definition, plain and for the chart.
+//! * [`manifest`]: the YAML of the definition, plain and for the chart; [`reference`]: the page that explains it.
+//! * [`generated`]: the files in which these are kept.
 //!
 //! It talks to no API server and makes no decision. What these types and rules let pass is checked again by the
 //! operator, because a definition in a cluster may be older than the operator.
 
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod cluster;
+pub mod generated;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod group;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
@@ -22,6 +24,7 @@ pub mod invalidation;
 pub mod loader;
 pub mod manifest;
 pub mod quantity;
+pub mod reference;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod scheduling;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use groupcache_crds::{CacheCluster, manifest};
+use groupcache_crds::{CacheCluster, generated, manifest};
 use serde_json::Value;
 
 /// Client-side apply keeps the whole object in an annotation of at most 262,144 bytes.
@@ -115,9 +115,7 @@ fn it_is_small_enough_for_kubectl_apply() {
 #[test]
 fn the_committed_files_are_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
-    let plain = manifest::plain().expect("YAML");
-    let chart = manifest::chart().expect("YAML");
-    for (path, wanted) in [(manifest::PLAIN_PATH, plain), (manifest::CHART_PATH, chart)] {
+    for (path, wanted) in generated::files().expect("the files") {
         let held = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         assert!(
             held == wanted,

@@ -21,6 +21,7 @@ pub mod node;
 pub mod operator;
 pub mod page;
 pub mod program;
+pub mod promql;
 pub mod readers;
 pub mod scenario;
 pub mod settings;

@@ -85,7 +85,37 @@ fn number<T: std::str::FromStr + Default>(text: &str, label: &str) -> T {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::build_info;
+
+    /// Turned red by: a metric that the page does not have, or has under another kind or meaning.
+    #[test]
+    fn the_reference_names_every_metric() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/metrics.md");
+        let reference = std::fs::read_to_string(path).expect("docs/operations/metrics.md");
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics));
+        build_info::register(&mut registry, "node", "0");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        let kinds: Vec<Vec<&str>> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .map(|line| line.split(' ').collect())
+            .collect();
+        assert!(!kinds.is_empty(), "{text}");
+        for kind in kinds {
+            let (ending, kind_of_it) = match kind[1] {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                other => ("", other),
+            };
+            let row = format!("| `{}{ending}` | {kind_of_it} |", kind[0]);
+            assert!(reference.contains(&row), "docs/operations/metrics.md lacks the row {row}");
+        }
+    }
 
     #[test]
     fn a_living_process_has_memory_threads_and_files() {

@@ -1,4 +1,4 @@
-//! Writes the CRD's YAML from its Rust types, or says that what is committed is stale.
+//! Writes the CRD's YAML and its reference page from their Rust types, or says that what is committed is stale.
 
 use std::process::Command;
 

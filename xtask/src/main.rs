@@ -58,7 +58,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Write the CRD's YAML from its Rust types
+    /// Write the CRD's YAML and its reference page from their Rust types
     Crds {
         /// Change nothing; fail if what is committed is stale
         #[arg(long)]

@@ -2,8 +2,10 @@
 
 mod chart;
 mod checks;
+mod examples;
 mod kubernetes;
 mod process;
+mod rbac;
 mod report;
 mod rust;
 mod simulation;
@@ -49,7 +51,7 @@ pub(crate) enum Tier {
     Docs,
     /// Real binaries on loopback
     Process,
-    /// The Helm chart against its schema and a real API server
+    /// The Helm chart against its schema and a real API server, which also judges the examples
     Chart,
     /// The scenarios on a real Kubernetes
     Kubernetes,

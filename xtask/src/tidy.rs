@@ -13,7 +13,7 @@ mod machine;
 mod map;
 mod modules;
 mod names;
-mod quotes;
+pub(crate) mod quotes;
 pub(crate) mod tree;
 
 use std::path::Path;

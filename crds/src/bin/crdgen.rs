@@ -1,14 +1,14 @@
-//! Writes the definition's YAML: to standard output, into the repository, or not at all if it is only to be checked.
+//! Writes what is made from the types: to standard output, into the repository, or nowhere if it is only checked.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use groupcache_crds::manifest;
+use groupcache_crds::{generated, manifest};
 
 const USAGE: &str = "usage: crdgen [--write | --check]
   without a flag   prints the plain YAML
-  --write          writes both files of the repository, from its root
+  --write          writes the files of the repository, from its root
   --check          fails if one of them differs from what would be written";
 
 fn main() -> ExitCode {
@@ -32,16 +32,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn files() -> Result<[(&'static str, String); 2], Box<dyn std::error::Error>> {
-    Ok([(manifest::PLAIN_PATH, manifest::plain()?), (manifest::CHART_PATH, manifest::chart()?)])
-}
-
 fn write() -> Result<(), Box<dyn std::error::Error>> {
-    for (path, yaml) in files()? {
+    for (path, text) in generated::files()? {
         if let Some(folder) = Path::new(path).parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(path, yaml)
+        fs::write(path, text)
             .map_err(|e| format!("cannot write {path}: {e}; run from the repository's root"))?;
         println!("wrote {path}");
     }
@@ -50,10 +46,10 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
 
 fn check() -> Result<(), Box<dyn std::error::Error>> {
     let mut stale = Vec::new();
-    for (path, yaml) in files()? {
+    for (path, text) in generated::files()? {
         let held = fs::read_to_string(path)
             .map_err(|e| format!("cannot read {path}: {e}; run from the repository's root"))?;
-        if held != yaml {
+        if held != text {
             stale.push(path);
         }
     }

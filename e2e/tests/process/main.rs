@@ -2,6 +2,7 @@
 
 mod alerts;
 mod cut_off;
+mod dashboard;
 mod drain;
 mod garbage;
 mod herd;

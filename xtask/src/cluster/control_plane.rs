@@ -64,7 +64,8 @@ pub(crate) fn api_server(plan: &Plan, tools: &KubernetesTools) -> Program {
         .argument(format!("--audit-policy-file={}", file("audit-policy.json")))
         .argument(format!("--audit-log-path={}", audit.display()))
         .argument("--audit-log-maxsize=100")
-        .argument("--audit-log-maxbackup=1")
+        // Nothing of a run is lost: the tests read there what the operator did, from its first request on.
+        .argument("--audit-log-maxbackup=9")
         .argument("--profiling=false")
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::install;
+use crate::test::examples;
 use crate::test::world::World;
 use crate::tools::run;
 
@@ -30,6 +31,10 @@ const RENDERED: &[(&str, &[&str])] = &[
         "images by digest",
         &["image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000"],
     ),
+    (
+        "a dashboard",
+        &["dashboard.enabled=true", "dashboard.labels.team=cache", "dashboard.annotations.folder=Caches"],
+    ),
     ("places and secrets", &["nodeSelector.disk=fast", "imagePullSecrets[0].name=pull", "log.format=text"]),
 ];
 
@@ -41,6 +46,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("image.pullPolicy=Sometimes", "pullPolicy"),
     ("image.digest=abc", "digest"),
     ("log.format=xml", "format"),
+    ("dashboard.enabled=yes", "dashboard"),
+    ("dashboard.lables.team=cache", "lables"),
 ];
 
 /// Checks the chart.
@@ -70,6 +77,7 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             None => Ok(()),
         }
     })?;
+    progress.step("rendered: the dashboard, to the letter", || dashboard(cluster))?;
     for (value, told) in REFUSED {
         progress.step(&format!("refused: {value}"), || {
             let Err(error) = template(cluster, &[value]) else { bail!("accepted: {value}") };
@@ -77,7 +85,20 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             if text.contains(told) { Ok(()) } else { bail!("the message does not say {told:?}: {text}") }
         })?;
     }
-    Ok(())
+    examples::run(cluster, NAMESPACES[0], progress)
+}
+
+/// Braces in it are Grafana's, not Helm's.
+fn dashboard(cluster: &Cluster) -> Result<()> {
+    let objects = template(cluster, &["dashboard.enabled=true", "dashboard.annotations.folder=Caches"])?;
+    let text = fs::read_to_string(install::chart().join("dashboards/groupcache.json"))?;
+    let block: String = text.trim_end().lines().map(|line| format!("    {line}\n")).collect();
+    for part in ["grafana_dashboard: \"1\"", "folder: Caches"] {
+        if !objects.contains(part) {
+            bail!("it lacks {part}");
+        }
+    }
+    if objects.contains(&block) { Ok(()) } else { bail!("it is not the text of dashboards/groupcache.json") }
 }
 
 fn template(cluster: &Cluster, values: &[&str]) -> Result<String> {

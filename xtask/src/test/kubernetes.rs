@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use crate::cluster::Cluster;
 use crate::images::python;
 use crate::install;
+use crate::test::rbac;
 use crate::test::world::World;
 use crate::tools;
 
 /// Runs the scenarios; each says in one line what it saw.
 ///
 /// # Errors
-/// When one fails; what was there when it failed is in the folder that is named.
+/// When one fails; what was there when it failed is in the folder that is named. Or when the operator has other rights than it needs.
 pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     let progress = world.progress;
     tools::ensure_test_tools(progress)?;
@@ -45,7 +46,15 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
         logs.display(),
         cluster.logs().display()
     );
-    world.run(&mut command).context(told)
+    let ran = world.run(&mut command).context(told);
+    // Also after a failure: a right that is missing may be the reason.
+    let whole = ran.is_ok() && world.only.is_none();
+    let cluster = world.cluster()?;
+    let judged = progress.step("the rights of the operator's account", || rbac::check(cluster, whole));
+    match (ran, judged) {
+        (Err(error), Err(rights)) => Err(error).context(format!("{rights:#}")),
+        (ran, judged) => ran.and(judged),
+    }
 }
 
 /// For a reader of a failed install; nothing to do if even this fails.

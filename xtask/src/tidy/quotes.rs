@@ -25,13 +25,16 @@ pub(crate) fn check(tree: &Tree) -> Vec<Fault> {
         .collect()
 }
 
-struct Block<'a> {
-    line: usize,
-    language: &'a str,
-    text: String,
+/// One fenced block of a page.
+pub(crate) struct Block<'a> {
+    /// Of its fence.
+    pub(crate) line: usize,
+    pub(crate) language: &'a str,
+    pub(crate) text: String,
 }
 
-fn blocks(text: &str) -> Vec<Block<'_>> {
+/// The fenced blocks of a page, in order.
+pub(crate) fn blocks(text: &str) -> Vec<Block<'_>> {
     let mut found: Vec<Block<'_>> = Vec::new();
     let mut inside = false;
     for (index, line) in text.lines().enumerate() {
