@@ -35,7 +35,7 @@ pub struct CacheClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
 
-    /// Available, RingConverged, Progressing, Degraded, ConfigurationApplied, CertificatesReady and Paused.
+    /// Available, RingConverged, Progressing, Degraded, ConfigurationApplied, CertificatesReady, LoadersReachable and Paused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -12,6 +12,7 @@ use groupcache_tls::keeper::Keeper;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::loader::Loaders;
 use crate::membership::{Identity, Membership, Outcome};
 use crate::transport::control::Control;
 use crate::transport::peers::{Heard, TonicPeers};
@@ -35,6 +36,7 @@ pub struct NodeControl {
     /// Host and port of the cluster port, as others reach it.
     address: String,
     certificates: Option<Keeper>,
+    loaders: Arc<Loaders>,
 }
 
 impl NodeControl {
@@ -46,8 +48,10 @@ impl NodeControl {
         heard: mpsc::Sender<Heard>,
         address: String,
         certificates: Option<Keeper>,
+        loaders: Arc<Loaders>,
     ) -> Self {
-        NodeControl { membership, peers, heard, draining: AtomicBool::new(false), address, certificates }
+        let draining = AtomicBool::new(false);
+        NodeControl { membership, peers, heard, draining, address, certificates, loaders }
     }
 
     /// Fetches newer snapshots from whoever shows them, for as long as it is polled.
@@ -176,6 +180,7 @@ impl Control for NodeControl {
             faults,
             certificate: shown.as_ref().map(|shown| shown.leaf.clone()).unwrap_or_default(),
             authorities: shown.map(|shown| shown.trust.clone()).unwrap_or_default(),
+            loaders: self.loaders.states(),
         }
     }
 

@@ -9,6 +9,7 @@
 //! * [`mod@clock`]: what time it is, by a clock that goes on while the machine sleeps.
 //! * [`first_grants`]: readiness waits for them, for a moment.
 //! * [`control`]: memberships as the cluster port sees them, and catching up with a peer that knows a newer one.
+//! * `install`: an adopted snapshot is put to work.
 //!
 //! It knows no Kubernetes: who is in the ring is pushed to it.
 
@@ -20,6 +21,7 @@ pub mod config;
 pub mod configuration;
 pub mod control;
 pub mod first_grants;
+mod install;
 pub mod loader;
 pub mod membership;
 pub mod memory;

@@ -2,19 +2,21 @@
 //!
 //! * [`grpc`]: a service that speaks `groupcache.loader.v1`; [`addresses`] are where it lives.
 //! * [`http`]: a service that answers GET; [`template`] is its URL, [`reach`] where it may not be.
-//! * [`guard`]: around any of them, per group: timeout, bounds, `retry` and [`breaker`].
+//! * [`guard`]: around any of them, per group: timeout, bounds, `retry` and [`breaker`]; [`health`] is what it tells of the loader.
 //! * [`room`]: the bytes that answers may take; `metered` finds it for gRPC. `many`: how many keys a call may ask for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use groupcache_group::loader::Loader;
+use groupcache_proto::cluster::{LoaderReach, LoaderState};
 use parking_lot::Mutex;
 
 use crate::configuration::{LoaderKind, LoaderSettings};
 use crate::loader::breaker::Circuit;
 use crate::loader::grpc::GrpcLoader;
 use crate::loader::guard::Guard;
+use crate::loader::health::Health;
 use crate::loader::http::HttpLoader;
 use crate::loader::room::Room;
 use crate::metrics::LoadMetrics;
@@ -24,6 +26,7 @@ pub mod breaker;
 mod failure;
 pub mod grpc;
 pub mod guard;
+pub mod health;
 pub mod http;
 mod many;
 mod metered;
@@ -85,6 +88,18 @@ impl Loaders {
         self.made.lock().iter().map(|(group, (_, guard))| (Arc::clone(group), guard.circuit())).collect()
     }
 
+    /// How the loader of each group does.
+    #[must_use]
+    pub fn states(&self) -> Vec<LoaderState> {
+        let made = self.made.lock();
+        let mut states: Vec<LoaderState> = made
+            .iter()
+            .map(|(group, ((_, settings), guard))| state(group, &settings.name, guard.health()))
+            .collect();
+        states.sort_by(|a, b| a.group.cmp(&b.group));
+        states
+    }
+
     fn guard(&self, group: &Arc<str>, max_value_bytes: usize, settings: &LoaderSettings) -> Guard {
         let name = settings.name.clone();
         let room = self.room.group();
@@ -99,4 +114,13 @@ impl Loaders {
         };
         Guard::new(inner, group, settings, self.metrics.clone())
     }
+}
+
+fn state(group: &str, loader: &str, health: Health) -> LoaderState {
+    let (reach, failure) = match health {
+        Health::NotAsked => (LoaderReach::NotAsked, String::new()),
+        Health::Answers => (LoaderReach::Answers, String::new()),
+        Health::Fails(failure) => (LoaderReach::Fails, failure.to_string()),
+    };
+    LoaderState { group: group.to_owned(), loader: loader.to_owned(), reach: reach.into(), failure }
 }

@@ -28,10 +28,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::NodeControl;
 use crate::first_grants;
+use crate::install;
 use crate::loader::Loaders;
 use crate::loader::room::Room;
 use crate::membership::file::SnapshotFile;
-use crate::membership::{Identity, Install, Membership, Outcome};
+use crate::membership::{Identity, Membership, Outcome};
 use crate::metrics::Metrics;
 use crate::metrics::export::Exporter;
 use crate::transport::accepting::Acceptor;
@@ -233,28 +234,18 @@ fn build(config: &Config, cluster: SocketAddr, certificates: Option<Keeper>) -> 
     let third = config.memory.in_flight / 3;
     let (room, outgoing, incoming) = (Room::new(third), Outgoing::new(third), Incoming::new(third));
     let loaders = Arc::new(Loaders::new(room.clone(), metrics.loads.clone()));
-    let install = install(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
+    let install = install::with(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
     let membership = Arc::new(Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install));
     let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
-    let control =
-        Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address, certificates.clone()));
+    let control = Arc::new(NodeControl::new(
+        Arc::clone(&membership),
+        peers,
+        heard_by,
+        address,
+        certificates.clone(),
+        Arc::clone(&loaders),
+    ));
     Parts { groups, membership, control, heard, loaders, room, outgoing, incoming, certificates, metrics }
-}
-
-/// Puts an adopted snapshot to work. Groups before the view: a node that owns keys must know what they are keys of.
-fn install(groups: Arc<Groups>, loaders: Arc<Loaders>, peers: Arc<TonicPeers>) -> Install {
-    Box::new(move |checked, view| {
-        let wanted: Vec<_> = checked
-            .groups
-            .iter()
-            .map(|(group, loader)| (Arc::clone(&group.name), group.max_value_bytes, loader.clone()))
-            .collect();
-        let made = loaders.make(&wanted);
-        groups.grants().set_bound(checked.staleness_bound);
-        groups.configure(checked.groups.into_iter().map(|(group, _)| group).zip(made).collect());
-        peers.members(view.snapshot().members());
-        groups.adopt(view);
-    })
 }
 
 /// The membership a node starts with: a fixed one, or the one it had before.

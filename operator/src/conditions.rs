@@ -13,6 +13,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const DEGRADED: &str = "Degraded";
 /// The cluster port's certificates are in use, or it is open as the spec says.
 pub const CERTIFICATES_READY: &str = "CertificatesReady";
+/// The loaders answer.
+pub const LOADERS_REACHABLE: &str = "LoadersReachable";
 /// The operator leaves the cluster alone, as the spec says.
 pub const PAUSED: &str = "Paused";
 /// Every node runs the groups and loaders of the spec.
@@ -54,6 +56,14 @@ pub mod reason {
     pub const STALLED: &str = "Stalled";
     /// Progressing: all is as the spec says.
     pub const COMPLETE: &str = "Complete";
+    /// LoadersReachable: every loader that was asked answers.
+    pub const ANSWERING: &str = "Answering";
+    /// LoadersReachable: some loader fails at some node.
+    pub const FAILING: &str = "Failing";
+    /// LoadersReachable: no loader was asked yet.
+    pub const NOT_ASKED: &str = "NotAsked";
+    /// LoadersReachable: the spec has none.
+    pub const NO_LOADERS: &str = "NoLoaders";
     /// Paused, Progressing, ConfigurationApplied: the spec says so.
     pub const PAUSED: &str = "Paused";
     /// Paused: the operator does its work.

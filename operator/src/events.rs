@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 
-use crate::conditions::{AVAILABLE, CONFIGURATION_APPLIED, DEGRADED, reason};
+use crate::conditions::{AVAILABLE, CONFIGURATION_APPLIED, DEGRADED, LOADERS_REACHABLE, reason};
 
 /// Longest note of an event that the API server takes.
 const MAX_NOTE: usize = 1000;
@@ -49,6 +49,8 @@ fn how_loud(before: &[Condition], condition: &Condition) -> Option<EventType> {
         (AVAILABLE, "False", reason::NO_NODE_SERVES) if was("True") => Some(EventType::Warning),
         (DEGRADED, "True", _) => Some(EventType::Warning),
         (DEGRADED, "False", _) if was("True") => Some(EventType::Normal),
+        (LOADERS_REACHABLE, "False", _) => Some(EventType::Warning),
+        (LOADERS_REACHABLE, "True", _) if was("False") => Some(EventType::Normal),
         (CONFIGURATION_APPLIED, "False", reason::INVALID | reason::REFUSED) => Some(EventType::Warning),
         (CONFIGURATION_APPLIED, "True", _) if !was("True") => Some(EventType::Normal),
         _ => None,

@@ -1,6 +1,6 @@
 //! What each node last said about the snapshots it was sent: the one table that pushes write and decisions read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use groupcache_ring::Version;
@@ -17,6 +17,19 @@ pub struct Report {
     pub unreachable: Option<String>,
     /// Fingerprints of the certificate it shows and of the authorities it trusts.
     pub shown: Option<(String, String)>,
+    /// How the loader of each group does there, by group and loader.
+    pub loaders: BTreeMap<(String, String), Reach>,
+}
+
+/// Whether a loader answers one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It was not asked yet.
+    NotAsked,
+    /// It does.
+    Answers,
+    /// It does not, and this is what the node said when it began to fail. What it says later is not news.
+    Fails(String),
 }
 
 /// What is in force at a node.

@@ -68,6 +68,7 @@ pub fn status(facts: &Facts<'_>) -> CacheClusterStatus {
         facts.degraded(),
         facts.configuration_applied(),
         secured::certificates_ready(facts.certificates),
+        facts.loaders_reachable(),
         facts.paused(),
     ];
     let selector = names::selector(facts.cluster);
@@ -377,6 +378,7 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+mod loaders;
 mod paused;
 mod secured;
 

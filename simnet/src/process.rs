@@ -9,7 +9,9 @@ use groupcache_group::groups::Groups;
 use groupcache_group::loader::Loader;
 use groupcache_group::peer::Peers;
 use groupcache_node::control::NodeControl;
+use groupcache_node::loader::Loaders;
 use groupcache_node::loader::guard::Guard;
+use groupcache_node::loader::room::Room;
 use groupcache_node::membership::{Identity, Install, Membership};
 use groupcache_node::metrics::Metrics;
 use groupcache_node::transport::control::Control;
@@ -63,7 +65,10 @@ pub async fn run(shared: Arc<Shared>, machine: Arc<Machine>) -> turmoil::Result 
     let install = install(&groups, &peers, &shared, machine.place, &metrics);
     let address = format!("{}:{CLUSTER_PORT}", me.name);
     let membership = Arc::new(Membership::new(me, BYTES, metrics.snapshots.clone(), install));
-    let control = Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address, None));
+    // None is made here: the loads are the simulation's own.
+    let loaders = Arc::new(Loaders::new(Room::new(BYTES), metrics.loads.clone()));
+    let control =
+        Arc::new(NodeControl::new(Arc::clone(&membership), peers, heard_by, address, None, loaders));
 
     // K4: it begins with the membership it had.
     if let Some(kept) = disk {

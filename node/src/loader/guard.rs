@@ -22,6 +22,7 @@ use crate::loader::breaker::{Breaker, Circuit, Refused, Ticket, Verdict};
 use crate::loader::failure::{
     DEADLINE_EXCEEDED, INVALID_ARGUMENT, OUT_OF_RANGE, UNAVAILABLE, UNIMPLEMENTED, failed,
 };
+use crate::loader::health::{Health, Record};
 use crate::loader::retry::{Budget, is_worth_it, pause};
 use crate::metrics::{LoadMetrics, LoadOutcome};
 
@@ -51,6 +52,7 @@ pub struct Guard {
     max_tries: u32,
     budget: Budget,
     breaker: Breaker,
+    record: Record,
     metrics: LoadMetrics,
 }
 
@@ -81,6 +83,7 @@ impl Guard {
             max_tries: settings.max_attempts,
             budget: Budget::new(),
             breaker: Breaker::new(settings.breaker, name),
+            record: Record::default(),
             metrics,
         }
     }
@@ -95,6 +98,19 @@ impl Guard {
     #[must_use]
     pub fn circuit(&self) -> Circuit {
         self.breaker.circuit()
+    }
+
+    /// How the loader does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.record.health(self.breaker.circuit())
+    }
+
+    /// A load that was let through has ended.
+    fn ended(&self, ticket: Ticket<'_>, error: Option<&LoadError>) {
+        let verdict = error.map_or(Verdict::Answered, verdict);
+        ticket.ended(verdict);
+        self.record.ended(verdict, error);
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, LoadError> {
@@ -238,7 +254,7 @@ impl Loader for Guard {
             let started = Instant::now();
             let ask = |deadline| self.inner.load(LoadRequest { deadline, ..request.clone() });
             let answer = self.tried(deadline, ask).await;
-            ticket.ended(answer.as_ref().map_or_else(verdict, |_| Verdict::Answered));
+            self.ended(ticket, answer.as_ref().err());
             self.metrics.loaded(&self.group, outcome(&answer), started.elapsed());
             answer
         })
@@ -255,10 +271,11 @@ impl Loader for Guard {
             let answer = self.many(request, deadline).await;
             let answers = answer.as_deref().unwrap_or_default();
             let answered = answers.iter().find(|answer| answer.is_ok()).or(answers.first());
-            ticket.ended(match (&answer, answered) {
-                (Err(error), _) | (_, Some(Err(error))) => verdict(error),
-                (Ok(_), _) => Verdict::Answered,
-            });
+            let error = match (&answer, answered) {
+                (Err(error), _) | (_, Some(Err(error))) => Some(error),
+                (Ok(_), _) => None,
+            };
+            self.ended(ticket, error);
             let outcome = answered.map_or(LoadOutcome::Error, outcome);
             self.metrics.loaded(&self.group, outcome, started.elapsed());
             answer

@@ -1,10 +1,11 @@
 //! One pod's task: send the newest snapshot, note the answer, wait for a newer one or for the time to ask again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
-use groupcache_proto::cluster::{ApplyOutcome, ApplyRequest, ApplyResponse};
+use groupcache_proto::cluster::{ApplyOutcome, ApplyRequest, ApplyResponse, LoaderReach, LoaderState};
 use groupcache_proto::convert;
 use groupcache_tls::handshake;
 use hyper_util::rt::TokioIo;
@@ -15,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::metrics::{Metrics, PushResult};
 use crate::names::Key;
 use crate::push::{Published, Target};
-use crate::report::{Applied, Refusal, Report, Reports};
+use crate::report::{Applied, Reach, Refusal, Report, Reports};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,10 +28,12 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from
 const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// Pause after the first failure, half to all of it; it doubles up to [`TELL_AGAIN`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Largest answer: a version, and faults in words.
+/// Largest answer: a version, faults in words, and how every group's loader does.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Most faults that are kept of a refusal, and the longest text of one.
 const MAX_FAULTS: (usize, usize) = (8, 300);
+/// Most loaders that a node may speak of: one for each group there can be.
+const MAX_LOADERS: usize = 64;
 
 pub(super) struct Task {
     pub(super) key: Key,
@@ -117,6 +120,7 @@ fn note(report: &mut Report, published: &Published, answer: Result<ApplyResponse
         boot: answer.boot,
     });
     report.shown = Some((answer.certificate.clone(), answer.authorities.clone()));
+    report.loaders = loaders(&answer, &report.loaders);
     report.refusal = match answer.outcome() {
         ApplyOutcome::Refused | ApplyOutcome::Unspecified => {
             let faults = answer.faults.iter().take(MAX_FAULTS.0).map(|fault| clipped(fault)).collect();
@@ -124,6 +128,23 @@ fn note(report: &mut Report, published: &Published, answer: Result<ApplyResponse
         }
         _ => None,
     };
+}
+
+fn loaders(
+    answer: &ApplyResponse,
+    before: &BTreeMap<(String, String), Reach>,
+) -> BTreeMap<(String, String), Reach> {
+    let reach = |state: &LoaderState| {
+        let name = (clipped(&state.group), clipped(&state.loader));
+        let reach = match (state.reach(), before.get(&name)) {
+            (LoaderReach::Unspecified | LoaderReach::NotAsked, _) => Reach::NotAsked,
+            (LoaderReach::Answers, _) => Reach::Answers,
+            (LoaderReach::Fails, Some(failing @ Reach::Fails(_))) => failing.clone(),
+            (LoaderReach::Fails, _) => Reach::Fails(clipped(&state.failure)),
+        };
+        (name, reach)
+    };
+    answer.loaders.iter().take(MAX_LOADERS).map(reach).collect()
 }
 
 fn clipped(text: &str) -> String {
@@ -154,4 +175,27 @@ fn connect(target: &Target) -> Option<Channel> {
         }
     };
     Some(endpoint.connect_with_connector_lazy(tower::service_fn(dial)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_failure_of_a_loader_that_fails_is_no_news() {
+        let said = |reach: LoaderReach, failure: &str| {
+            let (group, loader) = ("users".to_owned(), "people".to_owned());
+            let state = LoaderState { group, loader, reach: reach.into(), failure: failure.to_owned() };
+            ApplyResponse { loaders: vec![state], ..ApplyResponse::default() }
+        };
+        let first = loaders(&said(LoaderReach::Fails, "first"), &BTreeMap::new());
+        assert_eq!(first.values().next(), Some(&Reach::Fails("first".to_owned())));
+        assert_eq!(loaders(&said(LoaderReach::Fails, "second"), &first), first);
+        let well = loaders(&said(LoaderReach::Answers, ""), &first);
+        assert_eq!(well.values().next(), Some(&Reach::Answers));
+        assert_eq!(
+            loaders(&said(LoaderReach::Fails, "second"), &well).values().next(),
+            Some(&Reach::Fails("second".to_owned()))
+        );
+    }
 }

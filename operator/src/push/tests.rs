@@ -69,6 +69,7 @@ impl ClusterService for Node {
             faults,
             certificate: String::new(),
             authorities: String::new(),
+            loaders: Vec::new(),
         }))
     }
 

@@ -713,7 +713,7 @@ pub struct ApplyRequest {
     pub expected_pod_uid: ::prost::alloc::string::String,
 }
 /// ApplyResponse acknowledges or refuses.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyResponse {
     /// The version in force after this call.
     #[prost(message, optional, tag = "1")]
@@ -735,6 +735,23 @@ pub struct ApplyResponse {
     /// Fingerprint of the authorities whose certificates it takes there.
     #[prost(string, tag = "7")]
     pub authorities: ::prost::alloc::string::String,
+    /// How the loader of each group does, as this node sees it.
+    #[prost(message, repeated, tag = "8")]
+    pub loaders: ::prost::alloc::vec::Vec<LoaderState>,
+}
+/// LoaderState is how one group's loader does at one node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoaderState {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The loader's name.
+    #[prost(string, tag = "2")]
+    pub loader: ::prost::alloc::string::String,
+    #[prost(enumeration = "LoaderReach", tag = "3")]
+    pub reach: i32,
+    /// The last failure in words, where it fails.
+    #[prost(string, tag = "4")]
+    pub failure: ::prost::alloc::string::String,
 }
 /// FetchSnapshotRequest asks for the snapshot in force.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -924,6 +941,42 @@ pub struct CallFailure {
     pub code: i32,
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
+}
+/// LoaderReach says whether a loader answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LoaderReach {
+    Unspecified = 0,
+    /// It was not asked yet.
+    NotAsked = 1,
+    /// It answers: values, or that there is none.
+    Answers = 2,
+    /// Its circuit breaker is not closed, or its last loads failed, one after the other.
+    Fails = 3,
+}
+impl LoaderReach {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LOADER_REACH_UNSPECIFIED",
+            Self::NotAsked => "LOADER_REACH_NOT_ASKED",
+            Self::Answers => "LOADER_REACH_ANSWERS",
+            Self::Fails => "LOADER_REACH_FAILS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOADER_REACH_UNSPECIFIED" => Some(Self::Unspecified),
+            "LOADER_REACH_NOT_ASKED" => Some(Self::NotAsked),
+            "LOADER_REACH_ANSWERS" => Some(Self::Answers),
+            "LOADER_REACH_FAILS" => Some(Self::Fails),
+            _ => None,
+        }
+    }
 }
 /// ApplyOutcome says what became of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
