@@ -54,6 +54,14 @@ impl Watch {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The numbers among what it has said, in order; nothing at all stands for 0.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        let said = self.said();
+        let number = |line: &str| if line.is_empty() { Some(0) } else { line.parse().ok() };
+        said.lines().filter_map(number).collect()
+    }
+
     /// Where that is written.
     #[must_use]
     pub fn log(&self) -> &Path {

@@ -1,6 +1,7 @@
 //! What the system promises, each promise a scenario on a real Kubernetes: `cargo xtask test kubernetes`.
 
 mod bad_input;
+mod broken_spec;
 mod certificates;
 mod deletion;
 mod herd;
