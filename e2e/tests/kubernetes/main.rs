@@ -6,6 +6,7 @@ mod certificates;
 mod deletion;
 mod herd;
 mod live_configuration;
+mod machine_lost;
 mod node_killed;
 mod operator_down;
 mod own_loader;
