@@ -9,6 +9,7 @@ mod live_configuration;
 mod machine_lost;
 mod node_killed;
 mod operator_down;
+mod operator_killed;
 mod own_loader;
 mod refused_objects;
 mod scale;
