@@ -5,6 +5,7 @@ mod broken_spec;
 mod certificates;
 mod deletion;
 mod herd;
+mod ledger_lost;
 mod live_configuration;
 mod machine_lost;
 mod node_killed;
