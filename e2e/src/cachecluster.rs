@@ -1,6 +1,5 @@
 //! A `CacheCluster` as a scenario asks for it, and what its status says.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,32 +24,60 @@ pub struct Wanted {
     pub drain_seconds: u32,
     /// Names of groups with their ttl in seconds; all of them load from `loader`.
     pub groups: Vec<(&'static str, u32)>,
-    /// Where the loader of every group is.
+    /// Where the loader of every group is: a gRPC target, or a URL with `{key}`.
     pub loader: String,
+    /// The URL of the source behind the group `counters`, for scenarios with a checker.
+    pub counters: Option<String>,
+    /// The staleness bound in seconds; every change of the ring takes about one.
+    pub bound_seconds: u32,
+    /// Another image of the nodes than the operator's.
+    pub image: Option<String>,
+    /// What a node asks for of its machine's processors.
+    pub cpu: &'static str,
 }
 
 impl Wanted {
     /// Three nodes and the group `unicode`, as the quickstart has them.
     #[must_use]
     pub fn three(loader: String) -> Self {
-        Self { replicas: 3, drain_seconds: 35, groups: vec![("unicode", 3600)], loader }
+        Self {
+            replicas: 3,
+            drain_seconds: 35,
+            groups: vec![("unicode", 3600)],
+            loader,
+            counters: None,
+            bound_seconds: 5,
+            image: None,
+            cpu: "50m",
+        }
     }
 
     /// The object in YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let mut groups = String::new();
-        for (name, ttl) in &self.groups {
-            // Writing to a string cannot fail.
-            writeln!(groups, "    - {{name: {name}, maxBytes: 16Mi, ttlSeconds: {ttl}, loaderName: names}}")
-                .ok();
-        }
-        format!(
+        let mut yaml = format!(
             "apiVersion: groupcache.dev/v1alpha1\nkind: CacheCluster\nmetadata: {{name: {NAME}}}\nspec:\n  \
-             replicas: {}\n  drainSeconds: {}\n  resources: {{limits: {{memory: 128Mi}}, requests: {{cpu: 50m, memory: 64Mi}}}}\n  \
-             loaders:\n    - {{name: names, grpc: {{target: \"{}\"}}}}\n  groups:\n{groups}",
-            self.replicas, self.drain_seconds, self.loader
-        )
+             replicas: {}\n  drainSeconds: {}\n  invalidation: {{stalenessBoundSeconds: {}}}\n  \
+             resources: {{limits: {{memory: 128Mi}}, requests: {{cpu: \"{}\", memory: 64Mi}}}}\n",
+            self.replicas, self.drain_seconds, self.bound_seconds, self.cpu
+        );
+        let mut line = |text: String| yaml.push_str(&(text + "\n"));
+        if let Some(image) = &self.image {
+            line(format!("  image: {image:?}"));
+        }
+        line("  loaders:".to_owned());
+        let loaders = [("names", Some(&self.loader)), ("counters", self.counters.as_ref())];
+        for (name, place) in loaders.into_iter().filter_map(|(name, place)| Some((name, place?))) {
+            let kind = if place.starts_with("http") { "http: {url: " } else { "grpc: {target: " };
+            line(format!("    - {{name: {name}, {kind}{place:?}}}}}"));
+        }
+        line("  groups:".to_owned());
+        let groups = self.groups.iter().map(|(name, ttl)| (*name, *ttl, "names"));
+        for (name, ttl, loader) in groups.chain(self.counters.iter().map(|_| ("counters", 3600, "counters")))
+        {
+            line(format!("    - {{name: {name}, maxBytes: 16Mi, ttlSeconds: {ttl}, loaderName: {loader}}}"));
+        }
+        yaml
     }
 }
 
@@ -109,6 +136,21 @@ impl<'a> CacheCluster<'a> {
         self.kubectl.wait(("cc", NAME), &what, LIMIT, reached, |cc| cc["status"].to_string()).map(drop)
     }
 
+    /// Waits until a condition has a status and a reason; answers its message.
+    ///
+    /// # Errors
+    /// With the condition that was seen last.
+    pub fn wait_condition(&self, kind: &str, status: &str, reason: &str) -> Result<String> {
+        let reached = |cc: &Value| {
+            let found = condition(cc, kind);
+            found["status"] == status && found["reason"] == reason
+        };
+        let what = format!("{kind}={status}/{reason}");
+        let shown = |cc: &Value| condition(cc, kind).to_string();
+        let cc = self.kubectl.wait(("cc", NAME), &what, LIMIT, reached, shown)?;
+        Ok(condition(&cc, kind)["message"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// The pods: name, uid and how often they were restarted; by name.
     ///
     /// # Errors
@@ -131,6 +173,15 @@ impl<'a> CacheCluster<'a> {
             Ok(new.map_or_else(|| Seen::NotYet(format!("{pods:?}")), |pod| Seen::Reached(pod.clone())))
         })
     }
+
+    /// Waits until there is a ready pod of every one of these names with another uid than before.
+    ///
+    /// # Errors
+    /// With the pods that were seen last.
+    pub fn wait_all_replaced(&self, old: &[Pod]) -> Result<()> {
+        // As a rollout goes: the last by ordinal first.
+        old.iter().rev().try_for_each(|pod| self.wait_replaced(pod).map(drop))
+    }
 }
 
 /// One pod of a cluster.
@@ -144,6 +195,8 @@ pub struct Pod {
     pub restarts: u64,
     /// Whether it is ready.
     pub ready: bool,
+    /// The machine it is on; empty: none yet.
+    pub machine: String,
 }
 
 impl Pod {
@@ -160,18 +213,23 @@ impl Pod {
                 .and_then(Value::as_u64)
                 .unwrap_or(0),
             ready: condition_holds(pod, "Ready"),
+            machine: text("/spec/nodeName").unwrap_or_default(),
         })
     }
+}
+
+/// A condition of an object; null: it has none of that type.
+#[must_use]
+pub fn condition(object: &Value, kind: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
+    found.cloned().unwrap_or_default()
 }
 
 /// Whether a condition of an object is `True`.
 #[must_use]
 pub fn condition_holds(object: &Value, kind: &str) -> bool {
-    let conditions = object["status"]["conditions"].as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == kind && condition["status"] == "True")
+    condition(object, kind)["status"] == "True"
 }
 
 #[cfg(test)]
@@ -179,6 +237,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn only_what_is_wanted_stands_in_the_object() {
+        let plain = Wanted::three("dns:///loader:9000".to_owned());
+        assert!(plain.yaml().contains("grpc: {target: \"dns:///loader:9000\"}"), "{}", plain.yaml());
+        assert!(!plain.yaml().contains("image:") && !plain.yaml().contains("counters"), "{}", plain.yaml());
+
+        let counters = Some("http://10.0.0.1:80/{key}".to_owned());
+        let whole = Wanted { counters, image: Some("none".to_owned()), ..plain };
+        for part in
+            ["http: {url: \"http://10.0.0.1:80/{key}\"}", "name: counters, maxBytes", "image: \"none\""]
+        {
+            assert!(whole.yaml().contains(part), "{part} in {}", whole.yaml());
+        }
+    }
 
     #[test]
     fn a_condition_holds_only_when_it_is_true() {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,18 +12,41 @@ const LIMIT: Duration = Duration::from_secs(35);
 /// A node on this machine is reached at once or not at all; where its queue of new connections is full, the system tries again after one second and after three.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Where a node is. A node that is replaced has another address: whoever holds a copy of this learns of it.
+#[derive(Clone, Debug)]
+pub struct Address(Arc<Mutex<SocketAddr>>);
+
+impl Address {
+    /// Where it is now.
+    #[must_use]
+    pub fn now(&self) -> SocketAddr {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is somewhere else from now on; connections that are open stay.
+    pub fn moves_to(&self, address: SocketAddr) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self(Arc::new(Mutex::new(address)))
+    }
+}
+
 /// One connection to one node, made anew after it broke.
 #[derive(Debug)]
 pub struct Caller {
-    address: SocketAddr,
+    address: Address,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Caller {
     /// Calls this node.
     #[must_use]
-    pub fn of(address: SocketAddr) -> Self {
-        Self { address, stream: None }
+    pub fn of(address: impl Into<Address>) -> Self {
+        Self { address: address.into(), stream: None }
     }
 
     /// Sends a request without a body, with time for the answer; answers status and body.
@@ -38,7 +62,7 @@ impl Caller {
     }
 
     fn exchange(&mut self, method: &str, target: &str, time: Duration) -> Result<(u16, String)> {
-        let address = self.address;
+        let address = self.address.now();
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {

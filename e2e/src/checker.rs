@@ -5,13 +5,14 @@
 //! A reader notes the key's floor, calls Get, and whatever comes back must not be below it: the floor is the counter that the source had when a Remove that
 //! has already succeeded was called. Counters only rise, so one comparison a read is all it takes.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::caller::Caller;
+use anyhow::{Result, ensure};
+
+use crate::caller::{Address, Caller};
 use crate::counting::CountingSource;
 use crate::scenario::grouped;
 
@@ -79,14 +80,18 @@ pub struct Verdict {
 impl Check {
     /// Begins: readers and removers at every node of `nodes`, for keys of the group `group`.
     #[must_use]
-    pub fn begin(source: &CountingSource, nodes: &[SocketAddr], group: &str, load: Load) -> Self {
+    pub fn begin<A>(source: &CountingSource, nodes: &[A], group: &str, load: Load) -> Self
+    where
+        A: Into<Address> + Clone,
+    {
+        let nodes: Vec<Address> = nodes.iter().cloned().map(Into::into).collect();
         let floors = (0..load.keys).map(|_| AtomicU64::new(0)).collect();
         let shared = Arc::new(Shared { floors, ..Shared::default() });
         let mut threads = Vec::new();
         for key in 0..load.keys {
             for remover in 0..load.removers {
                 let (shared, source, group) = (Arc::clone(&shared), source.clone(), group.to_owned());
-                let nodes = nodes.to_vec();
+                let nodes = nodes.clone();
                 threads.push(thread::spawn(move || {
                     shared.remove(&source, &nodes, &group, key, key + remover);
                 }));
@@ -94,8 +99,8 @@ impl Check {
         }
         for (node, address) in nodes.iter().enumerate() {
             for reader in 0..load.readers {
-                let (shared, group, address) = (Arc::clone(&shared), group.to_owned(), *address);
-                threads.push(thread::spawn(move || shared.read(address, &group, node + reader * 7)));
+                let (shared, group, address) = (Arc::clone(&shared), group.to_owned(), address.clone());
+                threads.push(thread::spawn(move || shared.read(&address, &group, node + reader * 7)));
             }
         }
         Self { shared, threads, began: Instant::now() }
@@ -129,8 +134,8 @@ impl Check {
 }
 
 impl Shared {
-    fn remove(&self, source: &CountingSource, nodes: &[SocketAddr], group: &str, key: usize, seed: usize) {
-        let mut callers: Vec<Caller> = nodes.iter().copied().map(Caller::of).collect();
+    fn remove(&self, source: &CountingSource, nodes: &[Address], group: &str, key: usize, seed: usize) {
+        let mut callers: Vec<Caller> = nodes.iter().cloned().map(Caller::of).collect();
         // It stays with its node as long as that one answers: of a key's removers one is always at a node that lives.
         let (name, mut at) = (format!("key-{key}"), seed % nodes.len());
         while !self.over.load(Ordering::Relaxed) {
@@ -150,8 +155,8 @@ impl Shared {
         }
     }
 
-    fn read(&self, node: SocketAddr, group: &str, seed: usize) {
-        let mut caller = Caller::of(node);
+    fn read(&self, node: &Address, group: &str, seed: usize) {
+        let mut caller = Caller::of(node.clone());
         let mut at = seed;
         while !self.over.load(Ordering::Relaxed) {
             at = (at * 31 + 17) % 10_007;
@@ -168,7 +173,7 @@ impl Shared {
         }
     }
 
-    fn judge(&self, node: SocketAddr, key: usize, floor: u64, body: &str) {
+    fn judge(&self, node: &Address, key: usize, floor: u64, body: &str) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         if body.parse::<u64>().is_ok_and(|value| value >= floor) {
             return;
@@ -176,12 +181,23 @@ impl Shared {
         self.stale.fetch_add(1, Ordering::Relaxed);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < 10 {
+            let node = node.now();
             told.push(format!("{node} answered {body:?} for key-{key} whose floor was {floor}"));
         }
     }
 }
 
 impl Verdict {
+    /// Refuses a check in which a Remove did not hold, or in which nothing was checked.
+    ///
+    /// # Errors
+    /// With the first violations.
+    pub fn demand_none_stale(&self) -> Result<()> {
+        ensure!(self.stale == 0, "{}: {:#?}", self.words(), self.told);
+        ensure!(self.removes > 0 && self.reads > 0, "nothing was checked: {}", self.words());
+        Ok(())
+    }
+
     /// Its figures in words.
     #[must_use]
     pub fn words(&self) -> String {

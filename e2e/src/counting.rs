@@ -73,6 +73,12 @@ impl CountingSource {
         Ok(Self { address, shared })
     }
 
+    /// Where a loader of the kind `http` finds it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/{{key}}", self.address)
+    }
+
     /// Changes a key; answers its new counter.
     #[must_use]
     pub fn bump(&self, key: &str) -> u64 {

@@ -42,6 +42,20 @@ pub fn send_body(method: &str, address: SocketAddr, target: &str, body: &str) ->
     parse(&String::from_utf8_lossy(&bytes)).with_context(|| format!("{method} {address}{target}"))
 }
 
+/// Sends a GET that is given up after `limit`.
+///
+/// # Errors
+/// When there is no connection or no whole answer by then.
+pub fn get_within(address: SocketAddr, target: &str, limit: Duration) -> Result<Answer> {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("GET {address}{target}"))
+}
+
 /// Sends bytes, whatever they are, says that no more will come, and returns what comes back.
 ///
 /// # Errors

@@ -77,10 +77,7 @@ impl Lan {
     /// # Errors
     /// When the system refuses.
     pub fn enter(&self) -> Result<()> {
-        let path = path_of(&self.clients.namespace);
-        let namespace = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .with_context(|| format!("entering the network namespace {}", self.clients.namespace))
+        enter(&self.clients.namespace)
     }
 
     /// Drops every packet of this TCP port to and from a node, its own calls to others' as well as theirs to its own: nobody is told.
@@ -147,6 +144,17 @@ impl Drop for Lan {
     }
 }
 
+/// Moves the calling thread into a network namespace, and with it the threads and programs that it starts from then on.
+///
+/// # Errors
+/// When there is none of that name, or the system refuses.
+pub fn enter(namespace: &str) -> Result<()> {
+    let path = path_of(namespace);
+    let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .with_context(|| format!("entering the network namespace {namespace}"))
+}
+
 /// A command that runs a program inside a namespace. nsenter becomes the program, so that signals reach it.
 #[must_use]
 pub fn inside(namespace: &str, program: impl AsRef<OsStr>) -> Command {
@@ -183,7 +191,11 @@ fn path_of(namespace: &str) -> PathBuf {
     Path::new(NAMESPACES).join(namespace)
 }
 
-fn ip<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+/// Runs `ip`; answers what it says.
+///
+/// # Errors
+/// When it fails.
+pub fn ip<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
     program::output(Command::new(found("ip")).args(arguments), None)
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::kubectl::Kubectl;
+use crate::machines::Machines;
 use crate::scenario::grouped;
 use crate::settings;
 use crate::spawned::Spawned;
@@ -87,6 +88,14 @@ impl Report {
         Ok(())
     }
 
+    /// Gets that failed after this second of the load.
+    #[must_use]
+    pub fn errors_after(&self, second: u64) -> u64 {
+        let timeline = self.0["timeline"].as_array().into_iter().flatten();
+        let later = timeline.filter(|one| one["second"].as_u64().is_some_and(|at| at > second));
+        later.filter_map(|one| one["errors"].as_u64()).sum()
+    }
+
     fn number(&self, pointer: &str) -> u64 {
         self.0.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
     }
@@ -107,7 +116,21 @@ impl<'a> PodLoad<'a> {
     /// # Errors
     /// When the pod does not start.
     pub fn start(kubectl: &'a Kubectl, pod: &str, address: &str, arguments: &[&str]) -> Result<Self> {
-        kubectl.apply(&manifest(pod, &settings::text("CTL_IMAGE")?, address, arguments))?;
+        Self::start_on(kubectl, pod, "", address, arguments)
+    }
+
+    /// The same on a machine of that name; an empty one: on any.
+    ///
+    /// # Errors
+    /// When the pod does not start.
+    pub fn start_on(
+        kubectl: &'a Kubectl,
+        pod: &str,
+        machine: &str,
+        address: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        kubectl.apply(&manifest(pod, machine, &settings::text("CTL_IMAGE")?, address, arguments))?;
         kubectl.wait(
             ("pod", pod),
             "started",
@@ -118,6 +141,12 @@ impl<'a> PodLoad<'a> {
         let name = format!("{}-{pod}", kubectl.namespace());
         let output = Spawned::start(&name, &mut kubectl.command(&["logs", "--follow", pod]))?;
         Ok(Self { kubectl, pod: pod.to_owned(), output })
+    }
+
+    /// How many seconds the load has lasted, by its own account.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        seconds(&self.output.said())
     }
 
     /// Ends a load that runs until it is told to stop.
@@ -149,6 +178,16 @@ impl<'a> PodLoad<'a> {
 /// When it cannot be started.
 pub fn start_process(name: &str, address: &str, arguments: &[&str]) -> Result<Spawned> {
     let mut command = Command::new(settings::path("GROUPCACHECTL")?);
+    command.args(["--address", address, "--output", "json", "load", "--quiet"]).args(arguments);
+    Spawned::start(name, &mut command)
+}
+
+/// The same as a process inside the cluster's network, from where it reaches the nodes without any machine between.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_inside(machines: &Machines, name: &str, address: &str, arguments: &[&str]) -> Result<Spawned> {
+    let mut command = machines.inside(settings::path("GROUPCACHECTL")?);
     command.args(["--address", address, "--output", "json", "load", "--quiet"]).args(arguments);
     Spawned::start(name, &mut command)
 }
@@ -194,8 +233,14 @@ fn report(said: &str) -> Result<Report> {
         .with_context(|| format!("no account of the load in: {said}"))
 }
 
-fn manifest(pod: &str, image: &str, address: &str, arguments: &[&str]) -> String {
-    let all = [&["--address", address, "--output", "json", "load", "--quiet"], arguments].concat();
+/// From `  12 s     340 Gets ...`, one line for each second.
+fn seconds(said: &str) -> u64 {
+    let told = said.lines().rev().find_map(|line| line.split_once(" s  ")?.0.trim().parse().ok());
+    told.unwrap_or_default()
+}
+
+fn manifest(pod: &str, machine: &str, image: &str, address: &str, arguments: &[&str]) -> String {
+    let all = [&["--address", address, "--output", "json", "load"], arguments].concat();
     let list: Vec<String> = all.iter().map(|argument| format!("{argument:?}")).collect();
     format!(
         r"apiVersion: v1
@@ -203,6 +248,7 @@ kind: Pod
 metadata: {{name: {pod}, labels: {{app: load}}}}
 spec:
   restartPolicy: Never
+  nodeName: {machine:?}
   terminationGracePeriodSeconds: 15
   securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
@@ -230,6 +276,17 @@ mod tests {
         assert_eq!((report.gets(), report.errors(), report.p99()), (1000, 2, Duration::from_millis(12)));
         assert_eq!(report.told(), "1,000 Gets, 2 failed (3 single attempts failed)");
         assert!(report.demand_no_errors("now").is_err());
+    }
+
+    #[test]
+    fn what_failed_late_is_told_apart() {
+        let said = "   1 s  5 Gets  2 failed\n   2 s  5 Gets  1 failed\n{\"gets\":10,\"timeline\":[\
+            {\"second\":1,\"errors\":2},{\"second\":2,\"errors\":1}]}\n";
+
+        assert_eq!(seconds(said), 2);
+        let report = report(said).unwrap();
+
+        assert_eq!((report.errors_after(0), report.errors_after(1), report.errors_after(2)), (3, 1, 0));
     }
 
     #[test]

@@ -123,13 +123,27 @@ fn slice_of(began: Instant) -> usize {
 /// # Errors
 /// When a node does not answer.
 pub fn warm(nodes: &[SocketAddr], group: &str, keys: usize) -> anyhow::Result<()> {
+    ask(nodes, group, |_| (0..keys).chain(0..keys).collect())
+}
+
+/// Asks for each of the keys `0..keys` once, at the nodes in turn: afterwards its owner has it.
+///
+/// # Errors
+/// When a node does not answer.
+pub fn fill(nodes: &[SocketAddr], group: &str, keys: usize) -> anyhow::Result<()> {
+    ask(nodes, group, |node| (node..keys).step_by(nodes.len()).collect())
+}
+
+/// Asks each node, all at once, for the keys that are its part.
+fn ask(nodes: &[SocketAddr], group: &str, part: impl Fn(usize) -> Vec<usize>) -> anyhow::Result<()> {
     let threads: Vec<_> = nodes
         .iter()
-        .map(|node| {
-            let (node, group) = (*node, group.to_owned());
+        .enumerate()
+        .map(|(index, node)| {
+            let (node, group, keys) = (*node, group.to_owned(), part(index));
             thread::spawn(move || -> anyhow::Result<()> {
                 let mut caller = Caller::of(node);
-                for key in (0..keys).chain(0..keys) {
+                for key in keys {
                     let (status, body) =
                         caller.call("GET", &format!("/v1/groups/{group}/keys/key-{key}"), TIME)?;
                     anyhow::ensure!(status == 200, "key-{key} at {node}: {status} {body}");

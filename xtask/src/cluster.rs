@@ -136,7 +136,22 @@ impl Cluster {
 
     /// A program run where the addresses of pods and Services can be reached: the control plane's network.
     pub(crate) fn inside(&self, program: impl AsRef<OsStr>) -> Command {
-        network::enter(&self.plan.control_plane_namespace(), program)
+        network::enter(&self.network(), program)
+    }
+
+    /// The network namespace from which pods, Services and nodes can be reached.
+    pub(crate) fn network(&self) -> String {
+        self.plan.control_plane_namespace()
+    }
+
+    /// The process of one of its programs, for example `kube-apiserver`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn pid_of(&self, program: &str) -> Result<u32> {
+        let mut daemons = daemon::all(&self.plan.paths()).into_iter();
+        let found = daemons.find(|daemon| daemon.name == program && daemon.is_running());
+        Ok(found.with_context(|| format!("{program} of cluster {} does not run", self.plan.name))?.pid)
     }
 
     /// For use from the host's shell; the user's own `~/.kube/config` is not touched.

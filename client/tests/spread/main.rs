@@ -4,10 +4,10 @@
 mod groupcachectl;
 mod stub;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use groupcache_client::client::{Client, Source};
@@ -100,6 +100,22 @@ async fn a_call_that_a_closing_connection_cancels_costs_a_retry_elsewhere_and_no
     }
     assert!(bad.calls() > 0, "the bad node was never asked: the test shows nothing");
     assert_eq!(client.attempts().failed, bad.calls());
+}
+
+/// Turned red by: defaults with which a call waits longer for a machine that has vanished. No packet says that it has: it is a port whose connections nobody answers.
+#[tokio::test]
+async fn a_node_that_falls_silent_is_left_within_seconds_and_the_call_goes_elsewhere() {
+    let (silent, good) = (TcpListener::bind("127.0.0.1:0").unwrap(), Stub::start(Says::Value));
+    let name = Name::of(&[&good]);
+    name.0.lock().push(silent.local_addr().unwrap());
+    let client = connected(&name).await;
+    let began = Instant::now();
+    for _ in 0..2 {
+        let value = client.get("unicode", "key").await.unwrap().unwrap();
+        assert_eq!(value.bytes, good.address().to_string());
+    }
+    assert_eq!(client.attempts().failed, 1, "the silent one was never asked: the test shows nothing");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! What the system promises, each promise a scenario on a real Kubernetes: `cargo xtask test kubernetes`.
 
 mod bad_input;
+mod broken_spec;
 mod certificates;
 mod deletion;
 mod herd;
+mod ledger_lost;
 mod live_configuration;
+mod machine_lost;
 mod node_killed;
 mod operator_down;
+mod operator_killed;
 mod own_loader;
 mod refused_objects;
 mod scale;

@@ -229,13 +229,16 @@ impl Rotation {
         self.next.as_ref().map(Authority::fingerprint)
     }
 
-    /// A new certificate for the nodes, where the one there is has aged or is another authority's.
+    /// A new certificate for the nodes, where the one there is has aged, is another authority's, or was issued for another object:
+    /// Secrets outlive a cluster that is deleted without its children, and one of the same name takes them over.
     fn renew(&mut self, wish: &Wish<'_>) -> Result<(), Fault> {
         let left = self.leaf_until()?.duration_since(wish.now).unwrap_or_default();
         // One of an authority that ends soon is as short as that: not renewed at every look.
         let authority_left = self.signer.not_after().duration_since(wish.now).unwrap_or_default();
         let aged = left < (LEAF_VALID * 2 / 3).min(authority_left.saturating_sub(DAY));
-        if aged || self.leaf.issuer != self.signer.fingerprint() {
+        let ours = Identity::new(wish.cluster_uid, Role::Node);
+        let strange = Identity::of(&self.leaf_certificate()?).ok() != Some(ours);
+        if aged || strange || self.leaf.issuer != self.signer.fingerprint() {
             self.leaf = issued(&self.signer, wish)?;
         }
         Ok(())

@@ -50,7 +50,7 @@ pub(crate) fn start(
     progress.step("waiting until the nodes are Ready and DNS answers", || boot.wait_until_ready())
 }
 
-/// Waits until a cluster that runs is Ready; finishes what an interrupted start left undone and mends cut links.
+/// Waits until a cluster that runs is Ready; finishes what an interrupted start left undone, mends cut links and wakes stopped programs.
 ///
 /// # Errors
 /// When it does not become Ready in time.
@@ -61,6 +61,7 @@ pub(crate) fn make_ready(plan: &Plan, tools: &KubernetesTools, progress: &Progre
         for node in plan.every_node() {
             network::set_link(plan, &node.name, true)?;
         }
+        boot.daemons.iter().for_each(Daemon::wake);
         boot.wait_until_ready()
     })
 }

@@ -125,6 +125,15 @@ impl Daemon {
         start_time(self.pid) == Some(self.started)
     }
 
+    /// Has it go on if somebody has stopped it, as a scenario does that ended halfway.
+    pub(crate) fn wake(&self) {
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw).filter(|_| self.is_running())
+        {
+            // Gone since: whoever looks next tells.
+            kill_process(pid, Signal::CONT).ok();
+        }
+    }
+
     /// Fails when the program has ended, with the end of its log.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             "GROUPCACHE_E2E_GROUPCACHECTL",
             programs.get("groupcachectl").context("groupcachectl was built")?,
         )
+        .env("GROUPCACHE_E2E_NETWORK", cluster.network())
+        .env("GROUPCACHE_E2E_API_SERVER_PID", cluster.pid_of("kube-apiserver")?.to_string())
         .env("GROUPCACHE_E2E_OPERATOR_NAMESPACE", install::NAMESPACE)
         .env("GROUPCACHE_E2E_OPERATOR_DEPLOYMENT", install::RELEASE);
     let told = format!(

@@ -178,3 +178,16 @@ fn nodes_whose_authority_was_lost_are_trusted_until_they_have_new_certificates()
     world.look(None, false, "");
     assert_eq!((world.trusted(), &world.phase), (1, &Phase::Steady));
 }
+
+/// Turned red by: a renewal that looks only at the age and the issuer. Nodes of the new object would reach nobody with it.
+#[test]
+fn a_certificate_of_a_deleted_cluster_of_that_name_is_issued_anew_once() {
+    let world = World::new(1);
+    let wish = Wish { cluster_uid: "uid-2", given: None, keep: false, rotate: "", now: world.now };
+    let (taken_over, _) = next(Some(world.rotation.clone()), None, &wish, None).expect("a step");
+    let identity = Identity::of(&taken_over.leaf_certificate().expect("a leaf")).expect("a name");
+    assert_eq!(identity, Identity::new("uid-2", Role::Node));
+    assert_eq!(taken_over.signer.fingerprint(), world.signer(), "the authority is trusted already");
+    let (again, _) = next(Some(taken_over.clone()), None, &wish, None).expect("a step");
+    assert_eq!(again.leaf, taken_over.leaf);
+}
