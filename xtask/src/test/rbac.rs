@@ -13,7 +13,7 @@ use crate::install;
 use crate::tools::run;
 
 /// Rights that may go unused in a whole run, each with its reason: as [`Right`] is written.
-const RARE: &[(&str, &str)] = &[("create pods/eviction", "only a rollout evicts")];
+const RARE: &[(&str, &str)] = &[];
 
 /// What to do about either kind of fault.
 const ADVICE: &str = "the roles are in charts/groupcache-operator/templates/rbac.yaml: grant what is missing; take out what is not \
