@@ -1,5 +1,6 @@
 //! What the system promises, each promise a scenario on a real Kubernetes: `cargo xtask test kubernetes`.
 
+mod api_server_down;
 mod bad_input;
 mod broken_spec;
 mod certificates;
