@@ -14,4 +14,5 @@ mod operator_down;
 mod operator_killed;
 mod own_loader;
 mod refused_objects;
+mod rolling_restart;
 mod scale;
