@@ -14,5 +14,6 @@ mod operator_down;
 mod operator_killed;
 mod own_loader;
 mod refused_objects;
+mod rolling_restart;
 mod scale;
 mod upkeep;
