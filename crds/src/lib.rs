@@ -7,7 +7,7 @@
 //! * [`upkeep`]: what is kept around the pods, and whether the operator acts at all.
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
-//! * [`manifest`]: the YAML of the definition, plain and for the chart; [`reference`]: the page that explains it.
+//! * [`manifest`]: the YAML of the definition, plain and for the chart; [`mod@reference`]: the page that explains it.
 //! * [`generated`]: the files in which these are kept.
 //!
 //! It talks to no API server and makes no decision. What these types and rules let pass is checked again by the
