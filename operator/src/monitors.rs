@@ -33,7 +33,10 @@ pub async fn tend(
         return Ok(None);
     }
     let api: Api<PodMonitor> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
-    let held = api.get_opt(&names::base(cluster)).await?;
+    let held = match api.get_opt(&names::base(cluster)).await {
+        Err(error) if is_no_kind(&error) => None,
+        held => held?,
+    };
     let Some(wanted) = wanted else {
         if let Some(held) = held.filter(|held| ownership::stranger(&held.metadata, cluster).is_none()) {
             orphans::one(client, &held).await?;
@@ -51,7 +54,7 @@ pub async fn tend(
             Ok(None)
         }
         Ok(Err(problem)) => Ok(Some(problem)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        Err(error) if is_no_kind(&error) => {
             let text = format!(
                 "PodMonitor {}: there is no such kind here; install the Prometheus operator, or set spec.monitoring.podMonitor.mode to Disabled",
                 wanted.name_any()
@@ -59,5 +62,48 @@ pub async fn tend(
             Ok(Some(Problem { reason: OBJECT_REFUSED, text }))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Of a kind that is not served the API server says so in plain text, not in a Status with a reason.
+fn is_no_kind(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use kube::client::Body;
+
+    use super::*;
+    use crate::plan::monitor::monitor;
+
+    /// An API server that does not know the kind.
+    fn client() -> Client {
+        let service = tower::service_fn(|_: http::Request<Body>| async {
+            let answer =
+                http::Response::builder().status(404).header("content-type", "text/plain; charset=utf-8");
+            Ok::<_, Infallible>(
+                answer.body(Body::from(b"404 page not found\n".to_vec())).expect("a response"),
+            )
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_not_served_stops_nobody_and_is_told_to_who_asks_for_it() {
+        let mut cluster = CacheCluster::new("c", serde_json::from_str("{}").expect("a spec"));
+        cluster.metadata.namespace = Some("shop".into());
+        let mut known = Known::default();
+        assert_eq!(tend(&client(), &cluster, None, &mut known).await.expect("an answer"), None);
+        assert_eq!(known, Known::Absent);
+
+        let asks = r#"{"monitoring": {"podMonitor": {"mode": "Managed"}}}"#;
+        cluster.spec = serde_json::from_str(asks).expect("a spec");
+        let problem =
+            tend(&client(), &cluster, monitor(&cluster).as_ref(), &mut known).await.expect("an answer");
+        let problem = problem.expect("it is told");
+        assert!(problem.text.starts_with("PodMonitor c: there is no such kind here"), "{}", problem.text);
     }
 }
