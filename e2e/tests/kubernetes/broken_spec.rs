@@ -114,7 +114,7 @@ fn loader_gone(cluster: &CacheCluster<'_>, good: &Wanted, gone: &Wanted, fleet: 
         machines.visit(|| http::get_within(node, COLD, LIMIT))
     };
     cluster.change(gone)?;
-    // Status speaks of what the operator can know: nodes run what they were told.
+    // Nodes run what they were told, and nobody has asked the loader yet.
     cluster.wait_converged(gone.replicas)?;
     cluster.wait_condition("ConfigurationApplied", "True", "Applied")?;
     cluster.wait_condition("Degraded", "False", "AsExpected")?;
@@ -123,12 +123,19 @@ fn loader_gone(cluster: &CacheCluster<'_>, good: &Wanted, gone: &Wanted, fleet: 
         let told = answer.status >= 500 && answer.body.contains("names");
         Ok(if told { Seen::Reached(()) } else { Seen::NotYet(format!("{answer:?}")) })
     })?;
+    // Three failures in a row are a loader that fails.
+    for _ in 0..2 {
+        let answer = ask()?;
+        ensure!(answer.status >= 500, "a key of a loader that is not there: {answer:?}");
+    }
+    cluster.wait_condition("LoadersReachable", "False", "Failing")?;
     cluster.change(good)?;
     wait::until("the cold key to be loaded", LIMIT, || {
         let answer = ask()?;
         Ok(if answer.body == "CRAB" { Seen::Reached(()) } else { Seen::NotYet(format!("{answer:?}")) })
     })?;
     cluster.wait_converged(good.replicas)?;
+    cluster.wait_condition("LoadersReachable", "True", "Answering")?;
     let after = cluster.pods()?;
     ensure!(before == after, "pods changed: before {before:?}, after {after:?}");
     Ok(())
