@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted};
+use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted, condition};
 use groupcache_e2e::kubectl::Kubectl;
 use groupcache_e2e::load::{self, PodLoad};
 use groupcache_e2e::loader::PodLoader;
@@ -77,10 +77,7 @@ fn faults_are_told(kubectl: &Kubectl) -> Result<()> {
 }
 
 fn wait_certificates(kubectl: &Kubectl, status: &str, reason: &str) -> Result<()> {
-    let of = |cc: &Value| {
-        let conditions = cc["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions.into_iter().find(|condition| condition["type"] == "CertificatesReady").unwrap_or_default()
-    };
+    let of = |cc: &Value| condition(cc, "CertificatesReady");
     let reached = |cc: &Value| of(cc)["status"] == status && of(cc)["reason"] == reason;
     let what = format!("CertificatesReady={status}/{reason}");
     kubectl.wait(("cc", NAME), &what, LIMIT, reached, |cc| of(cc).to_string()).map(drop)

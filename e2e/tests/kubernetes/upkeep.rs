@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use groupcache_e2e::cachecluster::{CacheCluster, LABEL, NAME, Wanted};
+use groupcache_e2e::cachecluster::{CacheCluster, LABEL, NAME, Wanted, condition};
 use groupcache_e2e::kubectl::Kubectl;
 use groupcache_e2e::loader::PodLoader;
 use groupcache_e2e::namespace::scenario;
@@ -137,11 +137,6 @@ fn reason(cc: &Value, kind: &str) -> String {
 
 fn message(cc: &Value, kind: &str) -> String {
     condition(cc, kind)["message"].as_str().unwrap_or_default().to_owned()
-}
-
-fn condition(cc: &Value, kind: &str) -> Value {
-    let conditions = cc["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default()
 }
 
 /// A definition of PodMonitor, gone when this is: other scenarios run without.
