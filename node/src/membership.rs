@@ -9,6 +9,7 @@ use groupcache_group::view::View;
 use groupcache_proto::cluster::{self, SignedSnapshot};
 use groupcache_proto::convert;
 use groupcache_ring::{Snapshot, Version};
+use groupcache_tls::keeper::Keeper;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -89,6 +90,8 @@ pub struct Membership {
     group_bytes: u64,
     install: Install,
     metrics: SnapshotMetrics,
+    /// Whose authorities must have signed what is adopted; `None`: nobody's.
+    certificates: Option<Keeper>,
     /// Held over a whole adoption: two snapshots are adopted one after the other, in the order of their versions.
     adopting: Mutex<()>,
     in_force: watch::Sender<Option<Arc<InForce>>>,
@@ -105,7 +108,22 @@ impl Membership {
     #[must_use]
     pub fn new(me: Identity, group_bytes: u64, metrics: SnapshotMetrics, install: Install) -> Self {
         let (in_force, _) = watch::channel(None);
-        Membership { me, group_bytes, install, metrics, adopting: Mutex::default(), in_force }
+        Membership {
+            me,
+            group_bytes,
+            install,
+            metrics,
+            certificates: None,
+            adopting: Mutex::default(),
+            in_force,
+        }
+    }
+
+    /// From now on only what an authority of these certificates has signed is adopted, whoever brings it: what a node passes on may be forged.
+    #[must_use]
+    pub fn signed_for(mut self, certificates: Option<Keeper>) -> Self {
+        self.certificates = certificates;
+        self
     }
 
     /// Who this process is.
@@ -164,6 +182,10 @@ impl Membership {
         signed: &SignedSnapshot,
     ) -> Result<(cluster::Snapshot, Snapshot, Checked), Outcome> {
         let refused = |fault: String| Outcome::Refused(vec![fault]);
+        if let Some(certificates) = &self.certificates {
+            let verdict = certificates.current().verify(&signed.key_id, &signed.snapshot, &signed.signature);
+            verdict.map_err(|fault| refused(fault.to_string()))?;
+        }
         let content = convert::open(signed).map_err(|fault| refused(fault.to_string()))?;
         if let Some(before) = before {
             let ours = before.view.snapshot().cluster_uid();

@@ -235,7 +235,10 @@ fn build(config: &Config, cluster: SocketAddr, certificates: Option<Keeper>) -> 
     let (room, outgoing, incoming) = (Room::new(third), Outgoing::new(third), Incoming::new(third));
     let loaders = Arc::new(Loaders::new(room.clone(), metrics.loads.clone()));
     let install = install::with(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
-    let membership = Arc::new(Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install));
+    // A fixed membership is this node's own: nobody signs it, and nobody has a key to.
+    let signers = certificates.clone().filter(|_| config.fixed.is_none());
+    let membership = Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install);
+    let membership = Arc::new(membership.signed_for(signers));
     let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
     let control = Arc::new(NodeControl::new(
         Arc::clone(&membership),

@@ -96,6 +96,7 @@ impl From<credentials::Fault> for Fault {
 pub struct Shown {
     keeper: Keeper,
     issuer: String,
+    signer: Authority,
 }
 
 /// Reads the Secrets, moves them one step on, and writes what has changed. `nodes` is `None` before the nodes have been looked for: then only what is
@@ -190,17 +191,24 @@ fn show(cluster: &CacheCluster, rotation: &Rotation, shown: Option<&Shown>) -> R
         issued.key_pem.as_bytes(),
         rotation.bundle().as_bytes(),
     )?;
+    let signer = rotation.signer.clone();
     Ok(match shown {
         // Tasks that push hold this keeper: they use what is new with their next connection.
         Some(shown) => {
             shown.keeper.replace(credentials);
-            Shown { keeper: shown.keeper.clone(), issuer }
+            Shown { keeper: shown.keeper.clone(), issuer, signer }
         }
-        None => Shown { keeper: Keeper::new(credentials), issuer },
+        None => Shown { keeper: Keeper::new(credentials), issuer, signer },
     })
 }
 
 impl Shown {
+    /// Who signs what the nodes are told.
+    #[must_use]
+    pub fn signer(&self) -> &Authority {
+        &self.signer
+    }
+
     /// What pushes use.
     #[must_use]
     pub fn keeper(&self) -> &Keeper {

@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod grantors;
+pub mod seal;
 pub mod settle;
 pub mod store;
 
@@ -18,6 +19,7 @@ use prost::Message;
 use thiserror::Error;
 
 use crate::configuration::{PURGE_TIMEOUT_MS, STALENESS_BOUND_MS};
+use crate::ledger::seal::Seal;
 
 /// No operator ever counted further, neither epochs nor sequences; whoever says so is broken and is not followed.
 ///
@@ -37,6 +39,8 @@ pub struct Held {
     pub configuration_since: Version,
     /// The longest staleness bound of any version since the settled one: a grant by one of these may run for as long.
     pub longest_bound: Duration,
+    /// Who vouches for it; `None`: nobody yet, or the cluster port is open.
+    pub seal: Option<Seal>,
 }
 
 /// What the ledger should hold.
@@ -50,6 +54,8 @@ pub struct Wanted {
     pub configuration: Option<cluster::Configuration>,
     /// The newest version that is settled.
     pub settled: Version,
+    /// Who signs what is written, by fingerprint; `None`: nobody.
+    pub signer: Option<String>,
 }
 
 /// What else is known about versions, so that a new one is above all of them.
@@ -79,6 +85,9 @@ pub enum Refused {
     /// The members cannot stand in one snapshot.
     #[error("the membership is faulty: {0}")]
     Faulty(String),
+    /// The authority's key cannot sign.
+    #[error("the membership could not be signed: {0}")]
+    Unsigned(String),
 }
 
 /// What to write over `held`; `None`: the ledger holds what it should.
@@ -92,7 +101,7 @@ pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<
         return Err(Refused::Deposed { ledger: now, ours: written.epoch });
     }
     let highest = known.highest();
-    let cluster_uid = wanted.cluster_uid.clone();
+    let (cluster_uid, signer) = (wanted.cluster_uid.clone(), wanted.signer.clone());
     let settled =
         held.map_or(Version::PROVISIONAL, |held| held.snapshot.settled().max(wanted.settled)).min(now);
     let draft = Draft::new(held, wanted, settled);
@@ -102,7 +111,9 @@ pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<
     let configuration_changed = held.is_none_or(|h| h.configuration != draft.configuration);
     // What is settled is the first version of a membership: one published only to tell of it calls for no other.
     let newly_settled = held.is_some_and(|h| h.snapshot.settled() < settled);
-    if !members_changed && !configuration_changed && !newly_settled && highest <= now {
+    // A new version, and not the same one signed by another: nodes keep what they have adopted, signature and all.
+    let signer_changed = signer.is_some() && held.is_some_and(|held| held.signer() != signer.as_deref());
+    if !members_changed && !configuration_changed && !newly_settled && !signer_changed && highest <= now {
         return Ok(None);
     }
 
@@ -125,6 +136,7 @@ pub fn next(held: Option<&Held>, wanted: Wanted, known: Known) -> Result<Option<
             .filter(|_| !configuration_changed)
             .map_or(version, |h| h.configuration_since),
         longest_bound: draft.longest_bound,
+        seal: None,
     }))
 }
 
@@ -233,7 +245,13 @@ impl Held {
     /// What is pushed and stored.
     #[must_use]
     pub fn to_wire(&self) -> cluster::SignedSnapshot {
-        convert::unsigned(&convert::snapshot_to_wire(&self.snapshot, self.configuration.clone()))
+        let mut signed =
+            convert::unsigned(&convert::snapshot_to_wire(&self.snapshot, self.configuration.clone()));
+        if let Some(seal) = &self.seal {
+            signed.signature = seal.signature.clone().into();
+            signed.key_id.clone_from(&seal.signer);
+        }
+        signed
     }
 
     /// What was stored.
@@ -262,7 +280,15 @@ impl Held {
         }
         let configuration = wire.configuration.unwrap_or_default();
         let longest_bound = bound_of(&configuration).max(longest_bound.unwrap_or_default());
-        Ok(Held { snapshot, configuration, membership_since, configuration_since, longest_bound })
+        let seal = (!signed.key_id.is_empty())
+            .then(|| Seal { signer: signed.key_id.clone(), signature: signed.signature.to_vec() });
+        let mut held =
+            Held { snapshot, configuration, membership_since, configuration_since, longest_bound, seal };
+        // Written by another release, which put the same into other bytes: its signature is of those.
+        if held.to_wire().snapshot != signed.snapshot {
+            held.seal = None;
+        }
+        Ok(held)
     }
 }
 

@@ -173,6 +173,8 @@ async fn advance(
     let now = Instant::now();
     let uid = cluster.uid().unwrap_or_default();
     let held = observed.page.held.as_ref().filter(|held| held.snapshot.cluster_uid() == uid);
+    let held = held.map(|held| judged(held, memory.shown.as_ref()));
+    let held = held.as_ref();
     let known = Known {
         status: version_in(cluster.status.as_ref()),
         reported: report::highest(reports),
@@ -187,6 +189,7 @@ async fn advance(
         members: roster.members.clone(),
         configuration: configuration.cloned(),
         settled,
+        signer: memory.shown.as_ref().map(|shown| shown.signer().fingerprint()),
     };
     let next = match ledger::next(held, wanted, known) {
         Err(refused @ Refused::Deposed { .. }) => {
@@ -196,6 +199,7 @@ async fn advance(
     };
     let held = match (next, held) {
         (Some(next), _) => {
+            let next = sealed(next, memory.shown.as_ref())?;
             write(cluster, context, observed, &next).await?;
             memory.written = Some(next.version());
             next
@@ -208,6 +212,20 @@ async fn advance(
     tell_standstill(cluster, &held, &roster);
     context.remember(&ObjectRef::from_obj(cluster), memory.clone());
     Ok(InForce { held, roster, settlement })
+}
+
+/// What the ledger holds, without a signature that the nodes would refuse.
+fn judged(held: &Held, shown: Option<&Shown>) -> Held {
+    match shown {
+        Some(shown) => held.clone().vouched(&shown.keeper().current()),
+        None => held.clone(),
+    }
+}
+
+/// With the word of the authority, where there is one.
+fn sealed(next: Held, shown: Option<&Shown>) -> Result<Held, Refused> {
+    let Some(shown) = shown else { return Ok(next) };
+    next.sealed(shown.signer()).map_err(|fault| Refused::Unsigned(fault.to_string()))
 }
 
 /// Who is in the ring, from what there is and what has settled.

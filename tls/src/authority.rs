@@ -5,15 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, SanType, SigningKey,
 };
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::credentials::{certificates, fingerprint, not_after};
+use crate::credentials::{certificates, not_after};
+use crate::fingerprint::fingerprint;
 use crate::identity::{Identity, Role, dns_name};
+use crate::signature::DOMAIN;
 
 /// Certificates are valid from this long ago, for whoever's clock is behind.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -116,6 +118,15 @@ impl Authority {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint([&self.certificate])
+    }
+
+    /// Signs something that is no certificate, for [`crate::signature::verify`].
+    ///
+    /// # Errors
+    /// If its key cannot sign.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Fault> {
+        let key = KeyPair::from_pem(&self.key_pem)?;
+        Ok(key.sign(&[DOMAIN, message].concat())?)
     }
 
     /// A certificate for `identity`, valid for at most that long: never longer than the authority.

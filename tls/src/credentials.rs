@@ -13,11 +13,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::fingerprint::fingerprint;
 use crate::identity::{Identity, Nameless};
+use crate::signature;
 
 /// The certificate's file, as in Secrets of the type `kubernetes.io/tls`: the leaf first.
 pub const CHAIN_FILE: &str = "tls.crt";
@@ -42,6 +43,7 @@ pub struct Credentials {
     pub leaf: String,
     /// Fingerprint of the authorities it trusts, in whatever order they stand.
     pub trust: String,
+    authorities: Vec<CertificateDer<'static>>,
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
 }
@@ -115,9 +117,18 @@ impl Credentials {
             not_after,
             leaf: fingerprint([&chain[0]]),
             trust: fingerprint(&trusted),
+            authorities: trusted,
             server: Arc::new(server(&provider, verifier, chain.clone(), key.clone_key())?),
             client: Arc::new(client(&provider, store, chain, key)?),
         })
+    }
+
+    /// Whether an authority that is trusted, the one with this fingerprint, has signed exactly this.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn verify(&self, signer: &str, message: &[u8], signature: &[u8]) -> Result<(), signature::Fault> {
+        signature::verify(&self.authorities, signer, message, signature)
     }
 
     /// How long the certificate is still valid; zero once it has run out.
@@ -136,15 +147,6 @@ impl fmt::Debug for Credentials {
             .field("trust", &self.trust)
             .finish_non_exhaustive()
     }
-}
-
-/// The fingerprint of some certificates, in whatever order: SHA-256 over their sorted SHA-256s, its first 16 bytes in hexadecimal.
-pub fn fingerprint<'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> String {
-    let mut each: Vec<_> = certificates.into_iter().map(Sha256::digest).collect();
-    each.sort();
-    each.dedup();
-    let whole = each.iter().fold(Sha256::new(), Sha256::chain_update).finalize();
-    whole[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The certificates of a PEM text, at least one.

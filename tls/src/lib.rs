@@ -5,13 +5,17 @@
 //!
 //! * [`identity`]: the name in a certificate.
 //! * [`credentials`]: a certificate, its key and whom it trusts, checked before they are used.
+//! * [`fingerprint`]: what certificates are known by.
 //! * [`keeper`]: the credentials in use, replaced while connections run.
 //! * [`handshake`]: both ends of a connection.
+//! * [`signature`]: what an authority has signed besides certificates.
 //! * [`authority`]: who issues certificates; only with the feature `issue`.
 
 #[cfg(feature = "issue")]
 pub mod authority;
 pub mod credentials;
+pub mod fingerprint;
 pub mod handshake;
 pub mod identity;
 pub mod keeper;
+pub mod signature;

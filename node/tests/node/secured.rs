@@ -79,6 +79,7 @@ struct Secured {
     cluster: Cluster,
     folders: Vec<TempDir>,
     operator: Keeper,
+    signer: Authority,
 }
 
 impl Secured {
@@ -93,7 +94,7 @@ impl Secured {
         }
         let cluster = Cluster { nodes, configuration: users(source.address) };
         let operator = keeper(by, Role::Operator, &[by]);
-        let secured = Secured { cluster, folders, operator };
+        let secured = Secured { cluster, folders, operator, signer: by.clone() };
         for node in &secured.cluster.nodes {
             assert_eq!(secured.push(node).await.faults, Vec::<String>::new());
         }
@@ -106,8 +107,16 @@ impl Secured {
     }
 
     fn request(&self) -> ApplyRequest {
-        let snapshot = self.cluster.snapshot(Version::new(1, 1));
-        ApplyRequest { snapshot: Some(convert::unsigned(&snapshot)), ..Default::default() }
+        self.told(Version::new(1, 1), Some(&self.signer))
+    }
+
+    fn told(&self, version: Version, signer: Option<&Authority>) -> ApplyRequest {
+        let mut signed = convert::unsigned(&self.cluster.snapshot(version));
+        if let Some(signer) = signer {
+            signed.signature = signer.sign(&signed.snapshot).unwrap().into();
+            signed.key_id = signer.fingerprint();
+        }
+        ApplyRequest { snapshot: Some(signed), ..Default::default() }
     }
 
     /// New files for every node, and waits until each shows that it uses them.
@@ -124,6 +133,25 @@ impl Secured {
             }
         }
     }
+}
+
+/// Turned red by: a node that believes whoever may push.
+#[tokio::test]
+async fn a_membership_that_no_trusted_authority_signed_is_refused() {
+    let source = Source::start().await;
+    let (ours, other) = (authority("ours"), authority("other"));
+    let secured = Secured::start(&source, &ours).await;
+    let node = &secured.cluster.nodes[0];
+    let newer = Version::new(1, 2);
+    for (signer, told) in [(None, "it is not signed"), (Some(&other), "none of the authorities")] {
+        let mut client = self::secured(node, &secured.operator);
+        let answer = client.apply(secured.told(newer, signer)).await.unwrap().into_inner();
+        assert!(answer.faults.len() == 1 && answer.faults[0].contains(told), "{:?}", answer.faults);
+        assert_eq!(convert::version(answer.version.as_ref()), Version::new(1, 1));
+    }
+    let mut client = self::secured(node, &secured.operator);
+    let answer = client.apply(secured.told(newer, Some(&ours))).await.unwrap().into_inner();
+    assert_eq!((answer.faults.len(), convert::version(answer.version.as_ref())), (0, newer));
 }
 
 #[tokio::test]

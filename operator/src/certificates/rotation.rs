@@ -9,7 +9,8 @@
 use std::time::{Duration, SystemTime};
 
 use groupcache_tls::authority::Authority;
-use groupcache_tls::credentials::{certificates, fingerprint, not_after};
+use groupcache_tls::credentials::{certificates, not_after};
+use groupcache_tls::fingerprint::fingerprint;
 use groupcache_tls::identity::{Identity, Role};
 
 use crate::certificates::Fault;

@@ -146,6 +146,7 @@ mod tests {
             membership_since: Version::new(3, 3),
             configuration_since: Version::new(2, 1),
             longest_bound: Duration::from_secs(60),
+            seal: None,
         };
         let mut map = to_map(&cluster, &held);
         assert_eq!(content(&map).unwrap(), held);

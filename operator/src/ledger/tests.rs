@@ -16,6 +16,7 @@ fn wanted(names: &[&str]) -> Wanted {
         members: names.iter().map(|name| member(name)).collect(),
         configuration: Some(configuration(1)),
         settled: Version::PROVISIONAL,
+        signer: None,
     }
 }
 
@@ -32,6 +33,7 @@ fn held(version: Version, names: &[&str]) -> Held {
         membership_since: version,
         configuration_since: version,
         longest_bound: Duration::from_millis(STALENESS_BOUND_MS),
+        seal: None,
     }
 }
 

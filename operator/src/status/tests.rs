@@ -89,6 +89,7 @@ impl World {
             membership_since: V,
             configuration_since: Version::new(2, 3),
             longest_bound: std::time::Duration::from_secs(5),
+            seal: None,
         };
         let settlement = Settlement { settled: self.settled, waits: self.waits.clone() };
         status(&Facts {

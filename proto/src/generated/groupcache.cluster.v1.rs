@@ -50,10 +50,10 @@ pub struct SignedSnapshot {
     /// A serialized Snapshot; the signature is over these bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub snapshot: ::prost::bytes::Bytes,
-    /// The operator's signature; empty while the cluster port is not secured.
+    /// The authority's signature over "groupcache membership", a line feed and the bytes above; empty where the cluster port is open.
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
-    /// Names the key that signed.
+    /// The fingerprint of the authority that signed.
     #[prost(string, tag = "3")]
     pub key_id: ::prost::alloc::string::String,
 }

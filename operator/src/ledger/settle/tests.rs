@@ -58,6 +58,7 @@ impl World {
                 membership_since: v(version),
                 configuration_since: v(1),
                 longest_bound: B,
+                seal: None,
             },
             settling: Settling::default(),
             reports: HashMap::new(),
