@@ -63,6 +63,13 @@ pub const DEFAULT_CACHE_PERCENT: i32 = 70;
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was made"),
     printcolumn(
+        name = "Updated",
+        type_ = "integer",
+        json_path = ".status.updatedReplicas",
+        description = "Nodes that run the current template",
+        priority = 1
+    ),
+    printcolumn(
         name = "Epoch",
         type_ = "integer",
         json_path = ".status.membership.epoch",

@@ -31,15 +31,60 @@ pub struct CacheClusterStatus {
     #[schemars(length(max = 512))]
     pub image: Option<String>,
 
+    /// Where applications call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+
     /// The membership in force, as the ledger holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
+
+    /// The groups in force, as the ledger holds them, and how they do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub groups: Vec<GroupStatus>,
 
     /// Available, RingConverged, Progressing, Degraded, ConfigurationApplied, CertificatesReady, LoadersReachable and Paused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Where applications call, each as `host:port`; the hosts resolve within the Kubernetes cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Endpoints {
+    /// Resolves to every node that is ready: for gRPC and for clients that balance over addresses.
+    #[schemars(length(max = 512))]
+    pub client: String,
+
+    /// One address for all nodes: for clients that cannot balance.
+    #[schemars(length(max = 512))]
+    pub balanced: String,
+}
+
+/// One group in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupStatus {
+    /// The group's name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+
+    /// The loader that its keys are loaded by.
+    #[schemars(length(max = 63))]
+    pub loader: String,
+
+    /// Nodes that run the group as it is in force.
+    pub applied: i32,
+
+    /// Of these, the nodes that its loader answers.
+    pub loader_answers: i32,
+
+    /// Of these, the nodes for which its loader fails. Nodes that have not asked it yet are in neither number.
+    pub loader_fails: i32,
 }
 
 /// The membership in force.

@@ -81,7 +81,9 @@ pub fn status(facts: &Facts<'_>) -> CacheClusterStatus {
         updated_replicas: count(alive.count().saturating_sub(facts.outdated)),
         selector: Some(selector.join(",")),
         image: Some(facts.image.to_owned()),
+        endpoints: Some(served::endpoints(facts.cluster)),
         membership: Some(facts.membership()),
+        groups: facts.groups(),
         conditions: findings.map(|finding| finding.condition(before, generation, facts.now)).into(),
     }
 }
@@ -381,6 +383,7 @@ fn count(number: usize) -> i32 {
 mod loaders;
 mod paused;
 mod secured;
+mod served;
 
 pub use paused::Pause;
 

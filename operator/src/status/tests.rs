@@ -2,6 +2,7 @@
 
 mod loaders;
 mod paused;
+mod served;
 mod settling;
 mod unmade;
 
@@ -24,6 +25,7 @@ struct World {
     outdated: usize,
     endpoints: Vec<Endpoint>,
     members: Vec<Member>,
+    configuration: Configuration,
     reports: HashMap<String, Report>,
     guarded: Vec<String>,
     unmade: Vec<Problem>,
@@ -57,6 +59,7 @@ impl World {
             outdated: 0,
             endpoints: names.iter().map(|name| endpoint(name)).collect(),
             members,
+            configuration: Configuration::default(),
             reports: names.iter().map(|name| ((*name).to_owned(), report())).collect(),
             guarded: Vec::new(),
             unmade: Vec::new(),
@@ -85,7 +88,7 @@ impl World {
             .expect("sound");
         let held = Held {
             snapshot,
-            configuration: Configuration::default(),
+            configuration: self.configuration.clone(),
             membership_since: V,
             configuration_since: Version::new(2, 3),
             longest_bound: std::time::Duration::from_secs(5),
