@@ -16,8 +16,14 @@ pub struct Args {
     pub namespace: Option<String>,
 
     /// The image of cache nodes whose CacheCluster names none.
-    #[arg(long, value_name = "IMAGE", env = "GROUPCACHE_NODE_IMAGE")]
-    pub node_image: String,
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "GROUPCACHE_NODE_IMAGE",
+        required_unless_present = "check",
+        default_value_if("check", "true", "")
+    )]
+    pub node_image: Option<String>,
 
     /// Where the admin port listens: /healthz, /readyz, /metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9090", env = "GROUPCACHE_ADMIN_ADDRESS")]
@@ -39,7 +45,27 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
+    /// Looks whether an operator with this Lease works, says what it finds, and exits: with 0 if all is well.
+    #[arg(long)]
+    pub check: bool,
+
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_sound_and_only_a_check_needs_no_image() {
+        Args::command().debug_assert();
+        let parsed = |flags: &[&str]| Args::try_parse_from([&["groupcache-operator"], flags].concat());
+        assert!(parsed(&["--check"]).is_ok_and(|args| args.check));
+        assert!(parsed(&["--node-image=node:1"]).is_ok_and(|args| !args.check));
+        assert!(parsed(&[]).is_err());
+    }
 }

@@ -193,7 +193,8 @@ impl Elector {
     }
 }
 
-fn holder(lease: &Lease) -> &str {
+/// Who holds it; empty: nobody.
+pub(crate) fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or("")
 }
 

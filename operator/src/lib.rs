@@ -9,7 +9,7 @@
 //! * [`certificates`] are those of the cluster port: who issues them, and how one authority replaces another while everything runs.
 //! * [`roll`] chooses pods to replace, one at a time, and [`evict`] does it; [`status`], [`conditions`] and [`events`] tell the user.
 //! * [`context`] is what all of it is handed and what is remembered between two looks.
-//! * [`lease`] says who may write; [`operator`] wires all of it; [`names`], [`args`] and [`metrics`] are the words.
+//! * [`lease`] says who may write, [`definition`] whether CacheClusters are served; [`operator`] wires all of it, [`check`] looks whether it works; [`names`], [`args`] and [`metrics`] are the words.
 //!
 //! It is never on the path of a Get: nodes that it does not reach go on with the last membership. It holds no cache, and it
 //! changes no field of a spec.
@@ -18,9 +18,11 @@ pub mod applied;
 pub mod apply;
 pub mod args;
 pub mod certificates;
+pub mod check;
 pub mod conditions;
 pub mod configuration;
 pub mod context;
+pub mod definition;
 pub mod endpoints;
 pub mod events;
 pub mod evict;

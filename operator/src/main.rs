@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use groupcache_operator::args::Args;
-use groupcache_operator::operator;
+use groupcache_operator::{check, operator};
 use groupcache_process::telemetry;
 
 #[tokio::main]
@@ -17,7 +17,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match operator::run(args, log).await {
+    let done = if args.check { check::run(&args).await } else { operator::run(args, log).await };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

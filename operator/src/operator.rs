@@ -18,13 +18,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, controller, reflector, watcher};
-use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
@@ -36,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::applied;
 use crate::args::Args;
 use crate::context::{Context, Error};
+use crate::definition;
 use crate::lease::{Claim, Elector};
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::names::{self, Key};
@@ -45,8 +45,6 @@ use crate::reconcile::reconcile;
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-/// Pause between two looks for the definition.
-const DEFINITION_PAUSE: Duration = Duration::from_secs(2);
 /// How long reconciles under way may take at the end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -75,39 +73,12 @@ pub async fn run(args: Args, log: LogFilter) -> anyhow::Result<()> {
 
     let client = Client::try_default().await.context("cannot find the API server")?;
     let led = tokio::select! {
-        () = definition_established(&client, &definition) => lead(args, client, &metrics, &shutdown).await,
+        () = definition::established(&client, &definition) => lead(args, client, &metrics, &shutdown).await,
         () = shutdown.draining() => Ok(()),
     };
     closing.cancel();
     let _ = admin.await;
     led
-}
-
-/// Waits for the definition instead of ending: it may be installed after the operator.
-async fn definition_established(client: &Client, condition: &groupcache_process::readiness::Condition) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = CacheCluster::crd_name();
-    loop {
-        let missing = match definitions.get_opt(name).await {
-            Ok(Some(definition)) if is_established(&definition) => {
-                condition.met();
-                return;
-            }
-            Ok(Some(_)) => format!("the CustomResourceDefinition {name} is not established yet"),
-            Ok(None) => format!(
-                "the CustomResourceDefinition {name} is missing; install it, for example with the chart"
-            ),
-            Err(error) => format!("cannot read the CustomResourceDefinition {name}: {error}"),
-        };
-        tracing::warn!(reason = %missing, "waiting");
-        condition.unmet(missing);
-        tokio::time::sleep(DEFINITION_PAUSE).await;
-    }
-}
-
-fn is_established(definition: &CustomResourceDefinition) -> bool {
-    let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
 }
 
 async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -182,7 +153,10 @@ async fn control(
     let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(name) };
     let context = Arc::new(Context {
         client: client.clone(),
-        defaults: Defaults { node_image: args.node_image.clone(), namespace: args.lease_namespace.clone() },
+        defaults: Defaults {
+            node_image: args.node_image.clone().unwrap_or_default(),
+            namespace: args.lease_namespace.clone(),
+        },
         push: Push::new(wakes_tx, metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
         metrics,

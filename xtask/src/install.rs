@@ -1,6 +1,6 @@
 //! Installs the operator with Helm: the same chart and the same way as a user's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -44,20 +44,25 @@ pub(crate) fn operator(
     node: &ImageRef,
     progress: &Progress,
 ) -> Result<()> {
-    progress.step("installing the operator with Helm", || {
-        let mut helm = helm;
-        helm.args(["upgrade", "--install", RELEASE]).arg(chart());
-        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", TIMEOUT]);
-        for (value, text) in [
-            ("image.repository", &operator.repository),
-            ("image.tag", &operator.tag),
-            ("nodeImage.repository", &node.repository),
-            ("nodeImage.tag", &node.tag),
-        ] {
-            helm.arg("--set-string").arg(format!("{value}={text}"));
-        }
-        run::output(&mut helm).map(drop)
-    })
+    progress.step("installing the operator with Helm", || from(&chart(), helm, operator, node))
+}
+
+/// Installs or upgrades it from this chart.
+///
+/// # Errors
+/// As [`operator`].
+pub(crate) fn from(chart: &Path, mut helm: Command, operator: &ImageRef, node: &ImageRef) -> Result<()> {
+    helm.args(["upgrade", "--install", RELEASE]).arg(chart);
+    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", TIMEOUT]);
+    for (value, text) in [
+        ("image.repository", &operator.repository),
+        ("image.tag", &operator.tag),
+        ("nodeImage.repository", &node.repository),
+        ("nodeImage.tag", &node.tag),
+    ] {
+        helm.arg("--set-string").arg(format!("{value}={text}"));
+    }
+    run::output(&mut helm).map(drop)
 }
 
 /// Removes the operator and its CustomResourceDefinition, which Helm keeps.

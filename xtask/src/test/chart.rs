@@ -36,6 +36,58 @@ const RENDERED: &[(&str, &[&str])] = &[
         &["dashboard.enabled=true", "dashboard.labels.team=cache", "dashboard.annotations.folder=Caches"],
     ),
     ("places and secrets", &["nodeSelector.disk=fast", "imagePullSecrets[0].name=pull", "log.format=text"]),
+    (
+        "more places",
+        &[
+            "tolerations[0].key=cache",
+            "tolerations[0].operator=Exists",
+            "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=disk",
+            "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists",
+            "topologySpreadConstraints[0].maxSkew=1",
+            "topologySpreadConstraints[0].topologyKey=zone",
+            "topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+            "priorityClassName=system-cluster-critical",
+        ],
+    ),
+    (
+        "other images",
+        &[
+            "image.repository=mine/operator",
+            "image.tag=1",
+            "image.pullPolicy=Always",
+            "nodeImage.repository=mine/node",
+            "nodeImage.tag=2",
+        ],
+    ),
+    (
+        "nodes' image by digest",
+        &["nodeImage.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+    ),
+    (
+        "marks and resources",
+        &[
+            "podAnnotations.team=cache",
+            "podLabels.team=cache",
+            "serviceAccount.annotations.team=cache",
+            "resources.requests.cpu=50m",
+            "resources.limits.memory=256Mi",
+            "nameOverride=caches",
+            "log.filter=debug",
+            "podDisruptionBudget.enabled=false",
+        ],
+    ),
+    (
+        "flags, environment and objects of one's own",
+        &[
+            "extraArgs[0]=--concurrency=16",
+            "extraEnv[0].name=RUST_BACKTRACE",
+            "extraEnv[0].value=full",
+            "extraObjects[0].apiVersion=v1",
+            "extraObjects[0].kind=ConfigMap",
+            "extraObjects[0].metadata.name=mine",
+            "extraObjects[0].metadata.namespace={{ .Release.Namespace }}",
+        ],
+    ),
 ];
 
 /// What the schema must refuse, and a word of the message.
@@ -46,6 +98,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("image.pullPolicy=Sometimes", "pullPolicy"),
     ("image.digest=abc", "digest"),
     ("log.format=xml", "format"),
+    ("extraObjects=all", "extraObjects"),
     ("dashboard.enabled=yes", "dashboard"),
     ("dashboard.lables.team=cache", "lables"),
 ];
@@ -137,3 +190,6 @@ fn make_namespaces(cluster: &Cluster) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

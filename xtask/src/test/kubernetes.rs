@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use crate::cluster::Cluster;
 use crate::images::python;
 use crate::install;
-use crate::test::rbac;
 use crate::test::world::World;
+use crate::test::{rbac, release};
 use crate::tools;
 
 /// Runs the scenarios; each says in one line what it saw.
@@ -20,11 +20,17 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     let progress = world.progress;
     tools::ensure_test_tools(progress)?;
     let logs = world.logs("kubernetes")?;
+    let only = world.only.clone();
     let mut command = world.scenarios("kubernetes", &logs)?;
     let programs = world.programs()?;
     let (cluster, images) = world.cluster_with_images()?;
     let python = python::load(cluster, progress)?;
-    install::operator(cluster.helm(), &images.operator, &images.node, progress)
+    // Who asks for one scenario waits for that alone.
+    let installed = match &only {
+        None => release::life(cluster, images, progress),
+        Some(_) => install::operator(cluster.helm(), &images.operator, &images.node, progress),
+    };
+    installed
         .inspect_err(|_| operators_state(cluster, &logs))
         .with_context(|| format!("the operator's state is in {}", logs.display()))?;
     let kubectl = cluster.kubectl();
@@ -50,7 +56,7 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     );
     let ran = world.run(&mut command).context(told);
     // Also after a failure: a right that is missing may be the reason.
-    let whole = ran.is_ok() && world.only.is_none();
+    let whole = ran.is_ok() && only.is_none();
     let cluster = world.cluster()?;
     let judged = progress.step("the rights of the operator's account", || rbac::check(cluster, whole));
     match (ran, judged) {
