@@ -51,3 +51,6 @@ fn port(number: i32) -> NetworkPolicyPort {
         end_port: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,7 +156,9 @@ fn dashboard(cluster: &Cluster) -> Result<()> {
 
 fn template(cluster: &Cluster, values: &[&str]) -> Result<String> {
     let mut helm = cluster.helm();
-    helm.args(["template", install::RELEASE]).arg(install::chart()).args(["--namespace", NAMESPACES[0]]);
+    // The pod of `helm test` needs an account that is there: the Kubernetes tier runs it.
+    helm.args(["template", install::RELEASE, "--skip-tests"]);
+    helm.arg(install::chart()).args(["--namespace", NAMESPACES[0]]);
     for value in values {
         helm.args(["--set", value]);
     }
