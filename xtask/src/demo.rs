@@ -2,7 +2,6 @@
 
 mod account;
 mod load;
-mod push;
 mod target;
 
 use anyhow::{Context, Result};

@@ -3,4 +3,5 @@
 pub(crate) mod archive;
 pub(crate) mod build;
 pub(crate) mod command;
+pub(crate) mod push;
 pub(crate) mod python;

@@ -6,6 +6,7 @@ mod examples;
 mod kubernetes;
 mod process;
 mod rbac;
+mod registry;
 mod release;
 mod report;
 mod rust;

@@ -53,6 +53,15 @@ const NETWORK_PACKAGES: &[Package] = &[
     Package { name: "iptables", probe: "iptables-restore", why: "cuts a node off from its peers" },
 ];
 
+const SKOPEO: Package =
+    Package { name: "skopeo", probe: "skopeo", why: "pushes images to registries, without Docker" };
+
+const REGISTRY: Package = Package {
+    name: "docker-registry",
+    probe: "docker-registry",
+    why: "is the registry that a test pushes to",
+};
+
 const PROMTOOL: Package = Package {
     name: "prometheus",
     probe: "promtool",
@@ -73,6 +82,25 @@ pub(crate) fn ensure_test_tools(progress: &Progress) -> Result<()> {
 /// When a program for that is missing and cannot be installed.
 pub(crate) fn ensure_network_tools(progress: &Progress) -> Result<()> {
     apt::ensure(NETWORK_PACKAGES, progress).map(drop)
+}
+
+/// Makes sure that skopeo is here.
+///
+/// # Errors
+/// When it is missing and cannot be installed.
+pub(crate) fn ensure_skopeo(progress: &Progress) -> Result<()> {
+    apt::ensure(&[SKOPEO], progress).map(drop)
+}
+
+/// Makes sure that a registry can be started here.
+///
+/// # Errors
+/// When it is missing and cannot be installed.
+pub(crate) fn ensure_registry(progress: &Progress) -> Result<()> {
+    let installed = apt::ensure(&[REGISTRY], progress)?;
+    // The test starts its own.
+    let services: &[&str] = if installed.is_empty() { &[] } else { &["docker-registry.service"] };
+    apt::disable_services(services)
 }
 
 /// Makes sure that promtool is here, which judges metrics as Prometheus does.

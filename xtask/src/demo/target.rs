@@ -6,9 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Cluster, DEFAULT_NAME};
-use crate::demo::push;
 use crate::images::archive::ImageRef;
 use crate::images::build::{self, Images};
+use crate::images::push;
 use crate::install;
 use crate::progress::Progress;
 use crate::tools::{self, KubernetesTools, host, run};
@@ -92,7 +92,7 @@ impl Target {
             Self::Context { name, registry, .. } => {
                 let archives = build::archives(&build::RECIPES, progress)?;
                 match (registry, name.strip_prefix("kind-")) {
-                    (Some(registry), _) => push::to_registry(&archives, registry, progress),
+                    (Some(registry), _) => push::to_registry(&archives, registry, None, progress),
                     (None, Some(kind)) => push::into_kind(&archives, kind, progress),
                     (None, None) => bail!(
                         "the pods of context {name} must find our images: name a registry that they pull from with \

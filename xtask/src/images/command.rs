@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cluster::{Cluster, DEFAULT_NAME};
 use crate::images::archive::Archive;
 use crate::images::build::{self, Images};
-use crate::images::python;
+use crate::images::{push, python};
 use crate::progress::Progress;
 
 /// Builds the images and puts them on every node.
@@ -21,8 +21,14 @@ pub(crate) struct ImagesCommand {
     /// Write the images into this folder instead, for `docker load` or `ctr images import` elsewhere
     #[arg(long, value_name = "FOLDER")]
     save: Option<PathBuf>,
+    /// Push the images to this registry instead, for example registry.example/team; needs skopeo, which is installed, or docker
+    #[arg(long, value_name = "REGISTRY", conflicts_with_all = ["save", "cluster"])]
+    registry: Option<String>,
+    /// With --registry: under this tag, for example the chart's appVersion, instead of one made from the content
+    #[arg(long, value_name = "TAG", requires = "registry")]
+    tag: Option<String>,
     /// Only the image that runs loaders written in Python
-    #[arg(long)]
+    #[arg(long, conflicts_with = "registry")]
     python: bool,
 }
 
@@ -34,17 +40,26 @@ pub(crate) fn run(command: &ImagesCommand, progress: &Progress) -> Result<()> {
     if let Some(folder) = &command.save {
         return save(folder, &archives(command.python, progress)?);
     }
+    if let Some(registry) = &command.registry {
+        let archives = build::archives(&build::RECIPES, progress)?;
+        show(push::to_registry(&archives, registry, command.tag.as_deref(), progress)?);
+        return Ok(());
+    }
     // Says at once that there is no cluster, not after minutes of building.
     let cluster = Cluster::find(&command.cluster, progress)?;
     if command.python {
         println!("{}", python::load(&cluster, progress)?);
         return Ok(());
     }
-    let Images { node, operator, unicode_loader, ctl } = build::load(&cluster, progress)?;
+    show(build::load(&cluster, progress)?);
+    Ok(())
+}
+
+fn show(images: Images) {
+    let Images { node, operator, unicode_loader, ctl } = images;
     for image in [node, operator, unicode_loader, ctl] {
         println!("{image}");
     }
-    Ok(())
 }
 
 fn archives(python: bool, progress: &Progress) -> Result<Vec<Archive>> {

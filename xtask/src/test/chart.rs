@@ -53,10 +53,10 @@ const RENDERED: &[(&str, &[&str])] = &[
         "other images",
         &[
             "image.repository=mine/operator",
-            "image.tag=1",
+            "image.tag=v1",
             "image.pullPolicy=Always",
             "nodeImage.repository=mine/node",
-            "nodeImage.tag=2",
+            "nodeImage.tag=v2",
         ],
     ),
     (
@@ -85,7 +85,8 @@ const RENDERED: &[(&str, &[&str])] = &[
             "extraObjects[0].apiVersion=v1",
             "extraObjects[0].kind=ConfigMap",
             "extraObjects[0].metadata.name=mine",
-            "extraObjects[0].metadata.namespace={{ .Release.Namespace }}",
+            "extraObjects[0].metadata.namespace=chart-test",
+            "extraObjects[0].data.where=in {{ .Release.Namespace }}",
         ],
     ),
 ];

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::images::python;
 use crate::install;
 use crate::test::world::World;
-use crate::test::{rbac, release};
+use crate::test::{rbac, registry, release};
 use crate::tools;
 
 /// Runs the scenarios; each says in one line what it saw.
@@ -23,6 +23,9 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     let only = world.only.clone();
     let mut command = world.scenarios("kubernetes", &logs)?;
     let programs = world.programs()?;
+    if only.is_none() {
+        registry::run(progress)?;
+    }
     let (cluster, images) = world.cluster_with_images()?;
     let python = python::load(cluster, progress)?;
     // Who asks for one scenario waits for that alone.
