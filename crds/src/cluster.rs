@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::group::Group;
 use crate::invalidation::Invalidation;
 use crate::loader::Loader;
+use crate::metadata::OwnMetadata;
 use crate::quantity::Quantity;
 use crate::scheduling::Scheduling;
 use crate::status::CacheClusterStatus;
@@ -174,6 +175,14 @@ pub struct CacheClusterSpec {
     /// On which machines nodes run. Changing it rolls the pods.
     #[serde(default)]
     pub scheduling: Scheduling,
+
+    /// Labels and annotations of the pods. Changing them rolls the pods.
+    #[serde(default)]
+    pub pod_metadata: OwnMetadata,
+
+    /// Labels and annotations of the Services that applications use, `<name>` and `<name>-lb`.
+    #[serde(default)]
+    pub service_metadata: OwnMetadata,
 
     /// How many nodes may be taken away at once.
     #[serde(default)]

@@ -3,7 +3,7 @@
 //! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
 //! * [`invalidation`]: how long "every node" may take in a Remove.
 //! * [`tls`]: who may speak on the cluster port.
-//! * [`scheduling`]: on which machines nodes run.
+//! * [`scheduling`]: on which machines nodes run; [`metadata`]: labels and annotations of the user's own.
 //! * [`upkeep`]: what is kept around the pods, and whether the operator acts at all.
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
@@ -23,6 +23,8 @@ pub mod invalidation;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod loader;
 pub mod manifest;
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod metadata;
 pub mod quantity;
 pub mod reference;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]

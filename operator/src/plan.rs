@@ -1,6 +1,7 @@
 //! What must exist for a cluster: a pure function of the object, one file per kind.
 
 pub mod disruption;
+mod marks;
 pub mod monitor;
 pub mod network;
 mod placement;

@@ -50,6 +50,12 @@ const BAD: &[Bad] = &[
         spec: "groups: [{name: g, maxBytes: 1Gi, loaderName: names}], loaders: [LOADER]",
         told: &["spec.groups", "must not be greater than memory.cachePercent"],
     },
+    Bad {
+        what: "a label by which the operator finds its pods",
+        name: "bad",
+        spec: "groups: [], loaders: [], podMetadata: {labels: {groupcache.dev/cluster: other}}",
+        told: &["spec.podMetadata.labels", "must not begin with groupcache.dev/"],
+    },
 ];
 
 /// Turned red by: a validation rule that is left out of the CRD, or one whose message does not name its field.

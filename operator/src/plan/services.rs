@@ -5,13 +5,14 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::names;
+use crate::plan::marks;
 
 /// What applications point at: the addresses of the nodes that are ready.
 #[must_use]
 pub fn ready(cluster: &CacheCluster) -> Service {
     let spec =
         ServiceSpec { cluster_ip: Some("None".to_owned()), ports: Some(vec![data()]), ..spec(cluster) };
-    service(cluster, names::base(cluster), "ready", spec)
+    theirs(cluster, service(cluster, names::base(cluster), "ready", spec))
 }
 
 /// What the operator watches: every node that has an address, ready or not. It governs the StatefulSet.
@@ -30,7 +31,13 @@ pub fn members(cluster: &CacheCluster) -> Service {
 #[must_use]
 pub fn balanced(cluster: &CacheCluster) -> Service {
     let spec = ServiceSpec { ports: Some(vec![data()]), ..spec(cluster) };
-    service(cluster, names::balanced(cluster), "balanced", spec)
+    theirs(cluster, service(cluster, names::balanced(cluster), "balanced", spec))
+}
+
+/// With what the user wants on the Services that applications use.
+fn theirs(cluster: &CacheCluster, mut service: Service) -> Service {
+    marks::add(&cluster.spec.service_metadata, &mut service.metadata);
+    service
 }
 
 fn service(cluster: &CacheCluster, name: String, role: &str, spec: ServiceSpec) -> Service {

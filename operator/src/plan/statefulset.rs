@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use crate::names;
-use crate::plan::placement;
+use crate::plan::{marks, placement};
 
 /// Where a node keeps the last membership it applied.
 const SNAPSHOT_DIR: &str = "/var/lib/groupcache";
@@ -73,12 +73,14 @@ fn template(cluster: &CacheCluster, image: &str, selector: &LabelSelector) -> Po
         volumes: Some(volumes(cluster)),
         ..PodSpec::default()
     };
+    let mut metadata = ObjectMeta {
+        labels: Some(names::labels(cluster)),
+        annotations: Some(annotations.chain(made_for).collect()),
+        ..ObjectMeta::default()
+    };
+    marks::add(&cluster.spec.pod_metadata, &mut metadata);
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(names::labels(cluster)),
-            annotations: Some(annotations.chain(made_for).collect()),
-            ..ObjectMeta::default()
-        }),
+        metadata: Some(metadata),
         spec: Some(placement::placed(pods, &cluster.spec.scheduling, selector)),
     }
 }

@@ -32,6 +32,8 @@ scheduling:
   nodeSelector: { disk: fast }
   priorityClassName: high
   tolerations: [{ key: cache, operator: Equal, value: 'yes', effect: NoExecute, tolerationSeconds: 30 }]
+podMetadata: { labels: { team: shop, groupcache.dev/cluster: other }, annotations: { mesh.example/inject: 'false' } }
+serviceMetadata: { annotations: { dns.example/hostname: cache.example } }
 podDisruptionBudget: { maxUnavailable: 2 }
 networkPolicy: { mode: Disabled }
 monitoring: { podMonitor: { mode: Managed, intervalSeconds: 15, labels: { release: prometheus, groupcache.dev/cluster: other } } }
