@@ -44,22 +44,29 @@ pub(crate) fn operator(
     node: &ImageRef,
     progress: &Progress,
 ) -> Result<()> {
-    progress.step("installing the operator with Helm", || from(&chart(), helm, operator, node))
+    progress.step("installing the operator with Helm", || from(&chart(), helm, operator, node, &[]))
 }
 
-/// Installs or upgrades it from this chart.
+/// Installs or upgrades it from this chart, with further values.
 ///
 /// # Errors
 /// As [`operator`].
-pub(crate) fn from(chart: &Path, mut helm: Command, operator: &ImageRef, node: &ImageRef) -> Result<()> {
+pub(crate) fn from(
+    chart: &Path,
+    mut helm: Command,
+    operator: &ImageRef,
+    node: &ImageRef,
+    values: &[(&str, &str)],
+) -> Result<()> {
     helm.args(["upgrade", "--install", RELEASE]).arg(chart);
     helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", TIMEOUT]);
-    for (value, text) in [
-        ("image.repository", &operator.repository),
+    let images = [
+        ("image.repository", operator.repository.as_str()),
         ("image.tag", &operator.tag),
         ("nodeImage.repository", &node.repository),
         ("nodeImage.tag", &node.tag),
-    ] {
+    ];
+    for (value, text) in images.iter().chain(values) {
         helm.arg("--set-string").arg(format!("{value}={text}"));
     }
     run::output(&mut helm).map(drop)

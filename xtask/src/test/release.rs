@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,12 @@ use crate::tools::run;
 const LATER_FIELD: &str = "managementState";
 /// The definition within the chart.
 const DEFINITION: &str = "templates/crds/cacheclusters.yaml";
-/// A user's object, which costs no pod.
-const KEPT: &str = "kept";
+/// A CacheCluster by namespace and name.
+type Object = (&'static str, &'static str);
+/// A user's object.
+const KEPT: Object = ("default", "kept");
+/// Another's, in a namespace that an operator watches alone.
+const WATCHED: Object = ("release-watched", "watched");
 /// How long an operator may take to look at it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -30,14 +35,17 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// # Errors
 /// Names what did not hold.
 pub(crate) fn life(cluster: &Cluster, images: &Images, progress: &Progress) -> Result<()> {
-    let from = |chart: &Path| install::from(chart, cluster.helm(), &images.operator, &images.node);
+    let with = |chart: &Path, values: &[(&str, &str)]| {
+        install::from(chart, cluster.helm(), &images.operator, &images.node, values)
+    };
+    let from = |chart: &Path| with(chart, &[]);
     let earlier = tempfile::tempdir()?;
     earlier_chart(&install::chart(), earlier.path())?;
     progress.step("an earlier chart is installed, and someone has a CacheCluster", || {
         from(earlier.path())?;
-        make_kept(cluster)
+        make(cluster, KEPT)
     })?;
-    let made = kept(cluster)?;
+    let made = get(cluster, KEPT)?;
     progress.step("helm test names what the definition of another release lacks", || {
         match tested(cluster).map_err(|error| format!("{error:#}")) {
             Ok(()) => bail!("it is content with a definition that lacks {LATER_FIELD}"),
@@ -47,26 +55,28 @@ pub(crate) fn life(cluster: &Cluster, images: &Images, progress: &Progress) -> R
     })?;
     progress.step("upgraded: the definition too, and the object is what it was", || {
         from(&install::chart())?;
-        same(&made, &kept(cluster)?)
+        same(&made, &get(cluster, KEPT)?)
     })?;
     progress.step("helm test", || tested(cluster))?;
     progress.step("uninstalled: the definition and the object stay", || {
         run::output(cluster.helm().args(["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]))?;
-        same(&made, &kept(cluster)?)
+        same(&made, &get(cluster, KEPT)?)
     })?;
-    progress.step("installed again: the operator takes the object up", || {
+    progress.step("installed for one namespace, with rights there only: the others are let be", || {
+        run::output(cluster.kubectl().args(["create", "namespace", WATCHED.0]))?;
+        with(&install::chart(), &[("watch.namespace", WATCHED.0)])?;
+        tested(cluster)?;
+        change(cluster, KEPT)?;
+        make(cluster, WATCHED)?;
+        if seen(cluster, KEPT)?.is_ok() {
+            bail!("the operator of {} looked at the CacheCluster of {}", WATCHED.0, KEPT.0);
+        }
+        run::output(cluster.kubectl().args(["delete", "namespace", WATCHED.0])).map(drop)
+    })?;
+    progress.step("for all namespaces again: what was let be is taken up", || {
         from(&install::chart())?;
-        let change = json!({"spec": {"memory": {"cachePercent": 60}}}).to_string();
-        run::output(cluster.kubectl().args([
-            "patch",
-            "cachecluster",
-            KEPT,
-            "--type=merge",
-            "--patch",
-            &change,
-        ]))?;
-        taken_up(cluster)?;
-        run::output(cluster.kubectl().args(["delete", "cachecluster", KEPT])).map(drop)
+        taken_up(cluster, KEPT)?;
+        run::output(about(cluster, KEPT, "delete").args(["cachecluster", KEPT.1])).map(drop)
     })
 }
 
@@ -114,21 +124,36 @@ fn without(yaml: &str, key: &str) -> String {
     yaml.split_inclusive('\n').filter(keep).collect()
 }
 
-fn make_kept(cluster: &Cluster) -> Result<()> {
-    let object = json!({
+fn about(cluster: &Cluster, object: Object, verb: &str) -> Command {
+    let mut kubectl = cluster.kubectl();
+    kubectl.args(["--namespace", object.0, verb]);
+    kubectl
+}
+
+/// Makes a CacheCluster that needs no pod, and waits until an operator has looked at it.
+fn make(cluster: &Cluster, object: Object) -> Result<()> {
+    let text = json!({
         "apiVersion": "groupcache.dev/v1alpha1",
         "kind": "CacheCluster",
-        "metadata": {"name": KEPT},
+        "metadata": {"name": object.1},
         "spec": {"replicas": 0},
     });
     let file = tempfile::NamedTempFile::new()?;
-    fs::write(file.path(), object.to_string())?;
-    run::output(cluster.kubectl().args(["apply", "--filename"]).arg(file.path()))?;
-    taken_up(cluster)
+    fs::write(file.path(), text.to_string())?;
+    run::output(about(cluster, object, "apply").arg("--filename").arg(file.path()))?;
+    taken_up(cluster, object)
 }
 
-fn kept(cluster: &Cluster) -> Result<Value> {
-    let said = run::output(cluster.kubectl().args(["get", "cachecluster", KEPT, "--output", "json"]))?;
+/// A change that an operator must look at.
+fn change(cluster: &Cluster, object: Object) -> Result<()> {
+    let change = json!({"spec": {"memory": {"cachePercent": 60}}}).to_string();
+    let change = ["cachecluster", object.1, "--type=merge", "--patch", &change];
+    run::output(about(cluster, object, "patch").args(change)).map(drop)
+}
+
+fn get(cluster: &Cluster, object: Object) -> Result<Value> {
+    let said =
+        run::output(about(cluster, object, "get").args(["cachecluster", object.1, "--output", "json"]))?;
     serde_json::from_str(&said).context("reading the CacheCluster")
 }
 
@@ -146,23 +171,24 @@ fn same(before: &Value, after: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Waits until an operator has told what it made of the object as it is now.
-fn taken_up(cluster: &Cluster) -> Result<()> {
+/// Whether an operator has told what it made of the object as it is now; if not, of which generation it told last.
+fn seen(cluster: &Cluster, object: Object) -> Result<Result<(), String>> {
+    let object = get(cluster, object)?;
+    let generation = |at: &str| object.pointer(at).and_then(Value::as_i64);
+    let (wanted, seen) = (generation("/metadata/generation"), generation("/status/observedGeneration"));
+    let told = format!("it is at generation {wanted:?}, its status at {seen:?}");
+    Ok(if wanted == seen { Ok(()) } else { Err(told) })
+}
+
+fn taken_up(cluster: &Cluster, object: Object) -> Result<()> {
     let started = Instant::now();
-    loop {
-        let object = kept(cluster)?;
-        let generation = |at: &str| object.pointer(at).and_then(Value::as_i64);
-        let (wanted, seen) = (generation("/metadata/generation"), generation("/status/observedGeneration"));
-        if wanted == seen {
-            return Ok(());
-        }
+    while let Err(told) = seen(cluster, object)? {
         if started.elapsed() >= PATIENCE {
-            bail!(
-                "no operator looked at generation {wanted:?} of {KEPT} within {PATIENCE:?}: its status is of {seen:?}"
-            );
+            bail!("no operator looked at {object:?} within {PATIENCE:?}: {told}");
         }
         thread::sleep(PAUSE);
     }
+    Ok(())
 }
 
 #[cfg(test)]
