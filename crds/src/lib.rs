@@ -8,13 +8,14 @@
 //! * [`status`]: what the operator says back.
 //! * [`quantity`]: amounts of memory and processor time, as Kubernetes writes them.
 //! * [`manifest`]: the YAML of the definition, plain and for the chart; [`mod@reference`]: the page that explains it.
-//! * [`generated`]: the files in which these are kept.
+//! * [`fields`]: only the names of all fields; [`generated`]: the files in which these are kept.
 //!
 //! It talks to no API server and makes no decision. What these types and rules let pass is checked again by the
 //! operator, because a definition in a cluster may be older than the operator.
 
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod cluster;
+pub mod fields;
 pub mod generated;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod group;

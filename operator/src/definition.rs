@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groupcache_crds::CacheCluster;
+use groupcache_crds::{CacheCluster, fields};
 use groupcache_process::readiness::Condition;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -59,22 +59,42 @@ pub async fn established(client: &Client, condition: &Condition) {
     }
 }
 
-/// The fields that this program knows and the definition does not: the API server takes them out of every object. Each as a path from the object.
+/// The fields that this program knows and the definition does not: the API server takes them out of every object. Each with its version, as
+/// a path from the object.
 #[must_use]
 pub fn lacking(definition: &CustomResourceDefinition) -> Vec<String> {
-    let ours = CacheCluster::crd();
-    let mut found = Vec::new();
-    for version in &ours.spec.versions {
-        let theirs = definition.spec.versions.iter().find(|other| other.name == version.name && other.served);
-        let Some(theirs) = theirs else {
-            found.push(format!("the version {}", version.name));
-            continue;
-        };
-        if let (Some(ours), Some(theirs)) = (schema(version), schema(theirs)) {
-            compare("", ours, theirs, &mut found);
+    let mut found: Vec<String> = Vec::new();
+    for line in fields::HELD.lines() {
+        let (version, path) = line.split_once(' ').unwrap_or_default();
+        let served = definition.spec.versions.iter().find(|other| other.name == version && other.served);
+        let schema = served.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
+        // Where a field is missing, those below it are no news.
+        let below = |of: &String| line.strip_prefix(of).is_some_and(|rest| rest.starts_with(['.', '[']));
+        if !schema.is_some_and(|schema| knows(schema, path)) && !found.last().is_some_and(below) {
+            found.push(line.to_owned());
         }
     }
     found
+}
+
+/// Whether the schema has the field at a path such as `.spec.groups[].name`.
+fn knows(mut schema: &JSONSchemaProps, path: &str) -> bool {
+    for step in path.split('.').skip(1) {
+        // What lies below is kept whatever it is.
+        if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+            return true;
+        }
+        let (name, lists) = step.split_once('[').unwrap_or((step, ""));
+        let Some(field) = schema.properties.as_ref().and_then(|properties| properties.get(name)) else {
+            return false;
+        };
+        schema = field;
+        for _ in lists.matches(']') {
+            let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else { return false };
+            schema = items;
+        }
+    }
+    true
 }
 
 /// What is lacking, as a sentence; `None`: nothing.
@@ -90,32 +110,6 @@ pub fn told(lacking: &[String]) -> Option<String> {
             CacheCluster::crd_name()
         )
     })
-}
-
-type Version =
-    k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
-
-fn schema(version: &Version) -> Option<&JSONSchemaProps> {
-    version.schema.as_ref()?.open_api_v3_schema.as_ref()
-}
-
-fn compare(path: &str, ours: &JSONSchemaProps, theirs: &JSONSchemaProps, found: &mut Vec<String>) {
-    // What lies below is kept whatever it is.
-    if theirs.x_kubernetes_preserve_unknown_fields == Some(true) {
-        return;
-    }
-    for (name, ours) in ours.properties.iter().flatten() {
-        let path = format!("{path}.{name}");
-        match theirs.properties.as_ref().and_then(|properties| properties.get(name)) {
-            Some(theirs) => compare(&path, ours, theirs, found),
-            None => found.push(path),
-        }
-    }
-    if let (Some(JSONSchemaPropsOrArray::Schema(ours)), Some(JSONSchemaPropsOrArray::Schema(theirs))) =
-        (&ours.items, &theirs.items)
-    {
-        compare(&format!("{path}[]"), ours, theirs, found);
-    }
 }
 
 fn is_established(definition: &CustomResourceDefinition) -> bool {
@@ -147,9 +141,12 @@ mod tests {
             properties(definition, "spec/properties").remove("managementState");
             properties(definition, "spec/properties/groups/items/properties").remove("ttlSeconds");
         });
-        assert_eq!(earlier, [".spec.groups[].ttlSeconds", ".spec.managementState"]);
+        assert_eq!(earlier, ["v1alpha1 .spec.groups[].ttlSeconds", "v1alpha1 .spec.managementState"]);
         let text = told(&earlier).expect("something lacks");
-        assert!(text.contains("lacks .spec.groups[].ttlSeconds, .spec.managementState:"), "{text}");
+        assert!(
+            text.contains("lacks v1alpha1 .spec.groups[].ttlSeconds, v1alpha1 .spec.managementState:"),
+            "{text}"
+        );
         assert_eq!(told(&[]), None);
     }
 
@@ -160,6 +157,6 @@ mod tests {
         });
         assert_eq!(later, Vec::<String>::new());
         let unserved = edited(|definition| definition["spec"]["versions"][0]["served"] = json!(false));
-        assert_eq!(unserved, ["the version v1alpha1"]);
+        assert_eq!(unserved, ["v1alpha1 .spec", "v1alpha1 .status"]);
     }
 }

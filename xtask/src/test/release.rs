@@ -49,7 +49,7 @@ pub(crate) fn life(cluster: &Cluster, images: &Images, progress: &Progress) -> R
     progress.step("helm test names what the definition of another release lacks", || {
         match tested(cluster).map_err(|error| format!("{error:#}")) {
             Ok(()) => bail!("it is content with a definition that lacks {LATER_FIELD}"),
-            Err(told) if told.contains(&format!("lacks .spec.{LATER_FIELD}:")) => Ok(()),
+            Err(told) if told.contains(&format!("lacks v1alpha1 .spec.{LATER_FIELD}:")) => Ok(()),
             Err(told) => bail!("it does not say so: {told}"),
         }
     })?;
