@@ -159,6 +159,11 @@ impl Cluster {
         self.plan.paths().kubeconfig()
     }
 
+    /// The same rights as [`Self::kubeconfig`], for programs that run [inside](Self::inside).
+    pub(crate) fn inner_kubeconfig(&self) -> PathBuf {
+        self.plan.paths().state.join("admin.kubeconfig")
+    }
+
     /// What to type in a shell so that kubectl and helm are found and talk to this cluster.
     pub(crate) fn shell_setup(&self) -> String {
         let folder = |program: &Path| program.parent().unwrap_or(program).display().to_string();

@@ -72,6 +72,19 @@ pub(crate) fn from(
     run::output(&mut helm).map(drop)
 }
 
+/// Installs everything of the chart but the operator's pods: the definition, and the account with its roles.
+///
+/// # Errors
+/// When Helm fails; its words are in the error.
+pub(crate) fn without_operator(helm: Command, progress: &Progress) -> Result<()> {
+    progress.step("installing the chart without the operator", || {
+        let mut helm = helm;
+        helm.args(["upgrade", "--install", RELEASE]).arg(chart()).args(["--set", "replicas=0"]);
+        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", TIMEOUT]);
+        run::output(&mut helm).map(drop)
+    })
+}
+
 /// Removes the operator and its CustomResourceDefinition, which Helm keeps.
 ///
 /// # Errors

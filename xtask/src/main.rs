@@ -10,6 +10,7 @@ mod images;
 mod install;
 mod output;
 mod progress;
+mod scale;
 mod sim;
 mod test;
 mod tidy;
@@ -38,6 +39,11 @@ enum Command {
     Test(test::TestCommand),
     /// Run whole clusters of real nodes in virtual time, with faults, and judge what they promise
     Sim(sim::SimCommand),
+    /// Measure the operator with hundreds of clusters and with a large one; long, and no part of the tests
+    ///
+    /// Every node is a real one, all of them in one process; the API server and the controllers are real, and a kubelet of the command's own tells of the
+    /// pods. Fails when the operator holds more than 256 MiB, or writes anything but its Lease while nothing happens. Takes about an hour and 10 GB.
+    Scale(scale::ScaleCommand),
     /// Start, stop and look at a local Kubernetes of several nodes
     #[command(subcommand)]
     Cluster(cluster::command::ClusterCommand),
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
         Command::Demo(command) => demo::run(&command, &progress),
         Command::Test(command) => test::run(&command, &progress),
         Command::Sim(command) => sim::run(&command),
+        Command::Scale(command) => scale::run(&command, &progress),
         Command::Cluster(command) => cluster::command::run(command, &progress),
         Command::Images(command) => images::command::run(&command, &progress),
         Command::Fuzz(command) => fuzz::run(&command, &progress),

@@ -29,7 +29,8 @@ pub(crate) struct Recipe {
 
 const NODE: Recipe =
     Recipe { image: "groupcache-node", package: "groupcache-node", program: "groupcache-node" };
-const OPERATOR: Recipe =
+/// The operator, which is also run outside of its image.
+pub(crate) const OPERATOR: Recipe =
     Recipe { image: "groupcache-operator", package: "groupcache-operator", program: "groupcache-operator" };
 const UNICODE_LOADER: Recipe =
     Recipe { image: "groupcache-unicode-loader", package: "groupcache-examples", program: "unicode-loader" };

@@ -123,6 +123,12 @@ const LAWS: &[Law] = &[
         never: &["kube-client"],
         why: "it drives what a user drives: kubectl and the binaries",
     },
+    Law {
+        krate: "scale",
+        may: &["crds", "node", "process"],
+        never: &["groupcache-operator"],
+        why: "the operator it measures is the program, as it is shipped",
+    },
     Law { krate: "bench", may: ALL, never: &[], why: "it measures everything" },
     Law {
         krate: "xtask",
