@@ -1,8 +1,9 @@
 //! A `CacheCluster` as a scenario asks for it, and what its status says.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::kubectl::Kubectl;
@@ -12,6 +13,9 @@ use crate::wait::{self, Seen};
 pub const NAME: &str = "quickstart";
 /// The label that all children of a cluster carry.
 pub const LABEL: &str = "groupcache.dev/cluster";
+/// A loader of the kind `http` is a source in the scenario's own process, which waits for a processor like the nodes: it has more time than the second that
+/// is the default, and less than a Get.
+const HTTP: &str = "timeoutMilliseconds: 4000, http: {url: ";
 /// Pods start within seconds; a loaded machine takes longer.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -68,7 +72,7 @@ impl Wanted {
         line("  loaders:".to_owned());
         let loaders = [("names", Some(&self.loader)), ("counters", self.counters.as_ref())];
         for (name, place) in loaders.into_iter().filter_map(|(name, place)| Some((name, place?))) {
-            let kind = if place.starts_with("http") { "http: {url: " } else { "grpc: {target: " };
+            let kind = if place.starts_with("http") { HTTP } else { "grpc: {target: " };
             line(format!("    - {{name: {name}, {kind}{place:?}}}}}"));
         }
         line("  groups:".to_owned());
@@ -160,6 +164,21 @@ impl<'a> CacheCluster<'a> {
         let mut pods: Vec<Pod> = pods.iter().map(Pod::of).collect::<Result<_>>()?;
         pods.sort();
         Ok(pods)
+    }
+
+    /// The machine with the fewest nodes of the cluster, and the one with the most.
+    ///
+    /// # Errors
+    /// When all are on one.
+    pub fn machines(&self) -> Result<(String, String)> {
+        let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
+        for pod in self.pods()? {
+            *nodes.entry(pod.machine).or_default() += 1;
+        }
+        let few = nodes.iter().min_by_key(|(_, count)| **count).context("a machine")?.0.clone();
+        let many = nodes.iter().rev().max_by_key(|(_, count)| **count).context("a machine")?.0.clone();
+        ensure!(few != many, "all nodes are on one machine: {nodes:?}");
+        Ok((few, many))
     }
 
     /// Waits until there is a ready pod of this name with another uid than before.

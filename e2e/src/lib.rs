@@ -4,9 +4,11 @@
 //! world (programs, images, kubeconfig) from variables that begin with `GROUPCACHE_E2E_`; `cargo xtask test process` and
 //! `cargo xtask test kubernetes` set them. Nothing here waits for time to pass: [`wait`] waits for a state.
 
+pub mod audit;
 pub mod cable;
 pub mod cachecluster;
 pub mod caller;
+pub mod causes;
 pub mod checker;
 pub mod counting;
 pub mod diagnostics;
@@ -29,6 +31,8 @@ pub mod scenario;
 pub mod settings;
 pub mod sources;
 pub mod spawned;
+pub mod stopped;
+pub mod tally;
 pub mod versions;
 pub mod wait;
 pub mod watch;

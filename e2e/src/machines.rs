@@ -1,4 +1,4 @@
-//! The local cluster from within: the network that its machines hang on, and the process of its API server.
+//! The local cluster from within: the network that its machines hang on.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -13,6 +13,8 @@ use crate::settings;
 
 /// The bridge in the control plane's network; each machine's link is a port of it, with the machine's name.
 const BRIDGE: &str = "nodes";
+/// The end of the name of that network; a machine's ends with the machine's name instead.
+const CENTER: &str = "control-plane";
 
 /// The network in the middle of the cluster: pods, Services and machines can be reached from there, and it hangs on no machine.
 #[derive(Clone, Debug)]
@@ -66,6 +68,27 @@ impl Machines {
         Ok(CutOff { machines: self.clone(), machine: machine.to_owned() })
     }
 
+    /// Loses every readiness probe of these pods on its way until what comes back is dropped; everything else reaches them.
+    ///
+    /// # Errors
+    /// When the packet filter refuses.
+    pub fn without_readiness_probes(&self, pods: &[IpAddr]) -> Result<ProbesLost> {
+        let kubelets = settings::text("KUBELET_PIDS")?;
+        let machines = kubelets.split(' ').filter_map(|one| one.split_once('=')).map(|(machine, _)| machine);
+        let prefix = self.namespace.trim_end_matches(CENTER);
+        let namespaces: Vec<String> = machines.map(|machine| format!("{prefix}{machine}")).collect();
+        // From here on they are removed whatever fails.
+        let mut lost = ProbesLost { rules: Vec::new() };
+        for namespace in &namespaces {
+            for pod in pods {
+                let rule = (namespace.clone(), *pod);
+                filter("--insert", &rule)?;
+                lost.rules.push(rule);
+            }
+        }
+        Ok(lost)
+    }
+
     fn set_link(&self, machine: &str, to: &str) -> Result<()> {
         lan::ip(["-n", &self.namespace, "link", "set", machine, to]).map(drop)
     }
@@ -86,34 +109,27 @@ impl Drop for CutOff {
     }
 }
 
-/// The API server, stopped: its port is open and nobody answers, which is worse than a port that refuses.
-///
-/// It goes on when this is dropped, also when the scenario fails.
+/// Probes that are lost. They arrive again when this is dropped, also when the scenario fails: others need them.
 #[derive(Debug)]
-pub struct ApiServerStopped {
-    pid: String,
+pub struct ProbesLost {
+    /// Network namespace and pod.
+    rules: Vec<(String, IpAddr)>,
 }
 
-impl ApiServerStopped {
-    /// Stops the API server.
-    ///
-    /// # Errors
-    /// When the scenarios were not told its process, or it has ended.
-    pub fn now() -> Result<Self> {
-        let stopped = Self { pid: settings::text("API_SERVER_PID")? };
-        stopped.signal("STOP")?;
-        Ok(stopped)
-    }
-
-    fn signal(&self, name: &str) -> Result<()> {
-        program::output(Command::new("kill").args(["-s", name, &self.pid]), None).map(drop)
-    }
-}
-
-impl Drop for ApiServerStopped {
+impl Drop for ProbesLost {
     fn drop(&mut self) {
-        if let Err(error) = self.signal("CONT") {
-            eprintln!("warning: the API server is still stopped ({error:#}); other scenarios will miss it");
+        for rule in &self.rules {
+            if let Err(error) = filter("--delete", rule) {
+                eprintln!("warning: probes of {} are still lost ({error:#})", rule.1);
+            }
         }
     }
+}
+
+/// Inserts or deletes the rule that loses what a machine's own processes, such as its kubelet, ask for at this path.
+fn filter(how: &str, (namespace, pod): &(String, IpAddr)) -> Result<()> {
+    let mut command = lan::inside(namespace, "iptables");
+    command.args(["--wait", how, "OUTPUT", "--protocol", "tcp", "--destination", &pod.to_string()]);
+    command.args(["--match", "string", "--algo", "bm", "--string", "GET /readyz", "--jump", "DROP"]);
+    program::output(&mut command, None).map(drop)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::cachecluster::condition_holds;
 use crate::kubectl::Kubectl;
@@ -39,6 +40,12 @@ impl Operator {
         Ok(operator)
     }
 
+    /// How many there were, and will be again.
+    #[must_use]
+    pub fn replicas(&self) -> u64 {
+        self.replicas
+    }
+
     /// Kills the operator's pod without a word; its Deployment makes another.
     ///
     /// # Errors
@@ -73,9 +80,83 @@ impl Operator {
         moved
     }
 
+    /// The pod that leads, by the Lease, once as many operators as there are meant to be are ready.
+    ///
+    /// # Errors
+    /// When nobody leads, or a replica is missing.
+    pub fn leader() -> Result<String> {
+        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
+        let name = settings::text("OPERATOR_DEPLOYMENT")?;
+        let whole = |deployment: &Value| {
+            let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
+            status["readyReplicas"] == *wanted && status["replicas"] == *wanted
+        };
+        kubectl
+            .wait(("deployment", &name), "all replicas ready", LIMIT, whole, |it| it["status"].to_string())?;
+        wait::until("a leader that is there", LIMIT, || {
+            let holder = holder(&kubectl)?;
+            let there = kubectl.said(&["get", "pod", &holder])?.success;
+            Ok(if there { Seen::Reached(holder) } else { Seen::NotYet(format!("{holder:?} leads")) })
+        })
+    }
+
+    /// Waits until another pod than this one leads; answers which.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn wait_successor(of: &str) -> Result<String> {
+        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
+        wait::until(&format!("another leader than {of}"), LIMIT, || {
+            let holder = holder(&kubectl)?;
+            let is_new = !holder.is_empty() && holder != of;
+            Ok(if is_new { Seen::Reached(holder) } else { Seen::NotYet(format!("{holder:?} leads")) })
+        })
+    }
+
+    /// Waits until the process of an operator's pod has ended and was started again; answers the last words of the one that ended.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn wait_restarted(pod: &str, restarts: u64) -> Result<String> {
+        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
+        let ended = |it: &Value| restarts_of(it) > restarts && condition_holds(it, "Ready");
+        kubectl.wait(("pod", pod), "started again", LIMIT, ended, |it| it["status"].to_string())?;
+        kubectl.run(&["logs", pod, "--previous", "--tail=20"])
+    }
+
+    /// How often the process of an operator's pod was started again.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn restarts(pod: &str) -> Result<u64> {
+        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
+        Ok(restarts_of(&kubectl.get("pod", pod)?))
+    }
+
+    /// The address of an operator's pod.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn address(pod: &str) -> Result<String> {
+        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
+        Ok(kubectl.get("pod", pod)?["status"]["podIP"].as_str().unwrap_or_default().to_owned())
+    }
+
     fn scale(&self, replicas: u64) -> Result<()> {
         self.kubectl.run(&["scale", &self.deployment, &format!("--replicas={replicas}")]).map(drop)
     }
+}
+
+/// The pod in whose name the Lease is held; empty: in nobody's.
+fn holder(kubectl: &Kubectl) -> Result<String> {
+    let lease = kubectl.get("lease", &settings::text("OPERATOR_DEPLOYMENT")?)?;
+    let identity = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    // The pod's name and a number that tells one process of it from the next.
+    Ok(identity.rsplit_once('_').map_or("", |(pod, _)| pod).to_owned())
+}
+
+fn restarts_of(pod: &Value) -> u64 {
+    pod.pointer("/status/containerStatuses/0/restartCount").and_then(Value::as_u64).unwrap_or(0)
 }
 
 impl Drop for Operator {

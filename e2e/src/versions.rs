@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
 
 use crate::cachecluster::NAME;
 use crate::fleet::{Fleet, Lookout};
@@ -16,12 +17,15 @@ use crate::http;
 use crate::kubectl::Kubectl;
 use crate::machines::Machines;
 use crate::scenario::grouped;
+use crate::wait::{self, Seen};
 use crate::watch::Watch;
 
 /// Between two looks at all nodes.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A node that does not answer by then is away.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// A Lease that runs out, and what follows.
+const LIMIT: Duration = Duration::from_secs(120);
 const ADMIN_PORT: u16 = 9090;
 /// What the watch says of the object.
 const LINE: &str = "{.metadata.uid} {.status.membership.epoch} {.status.membership.sequence}";
@@ -101,6 +105,34 @@ impl Versions {
             told.len()
         ))
     }
+}
+
+/// The version of the ledger.
+///
+/// # Errors
+/// When there is no ledger, or none in it.
+pub fn of_ledger(kubectl: &Kubectl) -> Result<Version> {
+    in_ledger(&kubectl.get("configmap", &format!("{NAME}-ledger"))?)
+}
+
+/// The version that a ledger names.
+///
+/// # Errors
+/// When it names none.
+pub fn in_ledger(ledger: &Value) -> Result<Version> {
+    let text = ledger["data"]["version"].as_str().unwrap_or_default();
+    Version::read(text).with_context(|| format!("the ledger is at {text:?}"))
+}
+
+/// Waits until the ledger is above a version; answers at which.
+///
+/// # Errors
+/// When it stays where it is.
+pub fn wait_ledger_above(kubectl: &Kubectl, before: Version) -> Result<Version> {
+    wait::until(&format!("a ledger above {before}"), LIMIT, || {
+        let now = of_ledger(kubectl)?;
+        Ok(if now > before { Seen::Reached(now) } else { Seen::NotYet(now.to_string()) })
+    })
 }
 
 fn look(lookout: &Lookout, over: &AtomicBool) -> Account {

@@ -7,10 +7,11 @@ use groupcache_e2e::cachecluster::{CacheCluster, NAME};
 use groupcache_e2e::fleet::Fleet;
 use groupcache_e2e::kubectl::Kubectl;
 use groupcache_e2e::load;
-use groupcache_e2e::machines::{ApiServerStopped, Machines};
+use groupcache_e2e::machines::Machines;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::scenario::{grouped, spelled};
 use groupcache_e2e::sources::Sources;
+use groupcache_e2e::stopped::Stopped;
 use groupcache_e2e::versions::Versions;
 use groupcache_e2e::wait::{self, Seen};
 
@@ -37,7 +38,7 @@ fn the_api_server_does_not_answer_for_a_minute() {
         let load = load::start_inside(&machines, "api_server_down-callers", &nodes.join(","), &LOAD)?;
         load::wait_running(|| Ok(sources.keys.loads()))?;
 
-        let stopped = ApiServerStopped::now()?;
+        let stopped = Stopped::api_server()?;
         let (began, removes) = (Instant::now(), check.removes());
         ensure!(!answers(kubectl)?, "the API server answers though it is stopped");
         wait::until("the end of the minute", LIMIT, || {

@@ -1,6 +1,6 @@
 //! The ledger is deleted, put back as it was earlier, and its cluster made again around its pods: no version goes back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use groupcache_e2e::cachecluster::{CacheCluster, NAME};
@@ -13,11 +13,9 @@ use groupcache_e2e::operator::Operator;
 use groupcache_e2e::program;
 use groupcache_e2e::scenario::spelled;
 use groupcache_e2e::sources::Sources;
-use groupcache_e2e::versions::{Version, Versions};
-use groupcache_e2e::wait::{self, Seen};
+use groupcache_e2e::versions::{self, Versions};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(120);
 const LOAD: [&str; 6] = ["--group", "unicode", "--keys", "1000", "--callers=16", "--until-signal"];
 
 /// Turned red by: an operator that goes on from what an old ledger says or begins anew without asking the nodes, a node that adopts
@@ -39,11 +37,11 @@ fn a_ledger_that_is_lost_or_restored_takes_no_node_back() {
         let earlier = ledger(kubectl)?;
         wanted.groups.push(("second", 3600));
         cluster.change(&wanted)?;
-        let newer = wait_above(kubectl, version(&earlier)?)?;
+        let newer = versions::wait_ledger_above(kubectl, versions::in_ledger(&earlier)?)?;
         cluster.wait_converged(3)?;
         let began = Instant::now();
         kubectl.run(&["delete", "configmap", &name()])?;
-        let anew = wait_above(kubectl, newer)?;
+        let anew = versions::wait_ledger_above(kubectl, newer)?;
         cluster.wait_converged(3)?;
         let lost = began.elapsed();
 
@@ -52,7 +50,7 @@ fn a_ledger_that_is_lost_or_restored_takes_no_node_back() {
         put_back(kubectl, earlier)?;
         let began = Instant::now();
         drop(operator);
-        wait_above(kubectl, anew)?;
+        versions::wait_ledger_above(kubectl, anew)?;
         cluster.wait_converged(3)?;
         let restored = began.elapsed();
         ensure!(before == cluster.pods()?, "pods changed: before {before:?}, after {:?}", cluster.pods()?);
@@ -86,19 +84,6 @@ fn name() -> String {
 
 fn ledger(kubectl: &Kubectl) -> Result<Value> {
     kubectl.get("configmap", &name())
-}
-
-fn version(ledger: &Value) -> Result<Version> {
-    let text = ledger["data"]["version"].as_str().unwrap_or_default();
-    Version::read(text).with_context(|| format!("the ledger is at {text:?}"))
-}
-
-/// Waits until the ledger is above a version; answers at which.
-fn wait_above(kubectl: &Kubectl, before: Version) -> Result<Version> {
-    wait::until(&format!("a ledger above {before}"), LIMIT, || {
-        let now = version(&ledger(kubectl)?)?;
-        Ok(if now > before { Seen::Reached(now) } else { Seen::NotYet(now.to_string()) })
-    })
 }
 
 /// As a backup would: the content, over whatever is there now.

@@ -1,9 +1,8 @@
 //! A machine of Kubernetes is cut off the network and comes back, then another one is drained: Gets go on.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use groupcache_e2e::cachecluster::{CacheCluster, NAME};
 use groupcache_e2e::fleet::Fleet;
 use groupcache_e2e::kubectl::Kubectl;
@@ -44,7 +43,7 @@ fn a_machine_is_cut_off_and_another_is_drained() {
         let machines = Machines::of_the_cluster()?;
         let sources = Sources::start(&machines)?;
         let cluster = CacheCluster::up(kubectl, &sources.wanted())?;
-        let (few, many) = by_nodes(&cluster)?;
+        let (few, many) = cluster.machines()?;
         Operator::move_off(&few)?;
         let fleet = Fleet::follow(kubectl, 3)?;
         sources.fill(&fleet, 1000)?;
@@ -57,18 +56,6 @@ fn a_machine_is_cut_off_and_another_is_drained() {
         verdict.demand_none_stale()?;
         Ok(format!("{cut}; {drained}; {}; {}", versions.end()?, verdict.words()))
     });
-}
-
-/// The machine with the fewest nodes of the cluster, and the one with the most.
-fn by_nodes(cluster: &CacheCluster<'_>) -> Result<(String, String)> {
-    let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
-    for pod in cluster.pods()? {
-        *nodes.entry(pod.machine).or_default() += 1;
-    }
-    let few = nodes.iter().min_by_key(|(_, count)| **count).context("a machine")?.0.clone();
-    let many = nodes.iter().rev().max_by_key(|(_, count)| **count).context("a machine")?.0.clone();
-    ensure!(few != many, "all nodes are on one machine: {nodes:?}");
-    Ok((few, many))
 }
 
 /// A machine vanishes until the ring has gone on without it, and comes back.

@@ -1,10 +1,9 @@
 //! A node's process is killed while there is no operator: it starts again with the membership that it kept on disk.
 
-use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use groupcache_e2e::cachecluster::{CacheCluster, Pod, Wanted};
 use groupcache_e2e::load::{self, PodLoad};
 use groupcache_e2e::loader::PodLoader;
@@ -12,6 +11,7 @@ use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::operator::Operator;
 use groupcache_e2e::program;
 use groupcache_e2e::scenario::spelled;
+use groupcache_e2e::stopped;
 use groupcache_e2e::wait::{self, Seen};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,15 +50,7 @@ fn a_killed_node_is_back_with_the_membership_that_it_kept() {
     });
 }
 
-/// The nodes of the cluster are on this machine, so that their pods' processes can be found by what Kubernetes told them.
 fn kill(pod: &Pod) -> Result<()> {
-    let told = format!("POD_UID={}", pod.uid);
-    let processes = fs::read_dir("/proc").context("looking for processes")?.flatten();
-    let found = processes.filter_map(|process| process.file_name().into_string().ok()).find(|id| {
-        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == told.as_bytes())
-    });
-    let id = found
-        .with_context(|| format!("no process here was told {told}: this scenario needs the local cluster"))?;
-    program::output(Command::new("kill").args(["-s", "KILL", &id]), None).map(drop)
+    let pid = stopped::pid_in_container(&format!("POD_UID={}", pod.uid))?;
+    program::output(Command::new("kill").args(["-s", "KILL", &pid]), None).map(drop)
 }

@@ -1,4 +1,6 @@
 //! The operator is killed in a rollout, after the first eviction and again while the ring settles: it goes on.
+//!
+//! With `GROUPCACHE_E2E_POINTS=10` it is killed ten times instead, each time as soon as the ledger has moved on.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,9 @@ use groupcache_e2e::machines::Machines;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::operator::Operator;
 use groupcache_e2e::scenario::spelled;
+use groupcache_e2e::settings;
 use groupcache_e2e::sources::Sources;
-use groupcache_e2e::versions::Versions;
+use groupcache_e2e::versions::{self, Version, Versions};
 use groupcache_e2e::wait::{self, Seen};
 use groupcache_e2e::watch::Watch;
 use serde_json::Value;
@@ -38,13 +41,12 @@ fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
         load::wait_running(|| Ok(sources.keys.loads()))?;
 
         let ready = Watch::begin(kubectl, "ready", &["statefulset", NAME], "{.status.readyReplicas}")?;
+        let from = versions::of_ledger(kubectl)?;
         kubectl.run(&["annotate", "cc", NAME, "groupcache.dev/restartedAt=now"])?;
-        wait_evicted(kubectl, &before)?;
-        let epoch = epoch(&kubectl.get("cc", NAME)?);
-        Operator::kill()?;
-        let first = before.last().map(|last| cluster.wait_replaced(last)).transpose()?;
-        wait_settling(kubectl, epoch)?;
-        Operator::kill()?;
+        let (points, seen) = match settings::number("POINTS") {
+            Some(points) => at_steps(kubectl, &cluster, from, points)?,
+            None => at_two_points(kubectl, &cluster, &before)?,
+        };
         let killed = Instant::now();
         cluster.wait_all_replaced(&before)?;
         cluster.wait_converged(3)?;
@@ -58,15 +60,50 @@ fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
             "one node may be away at a time, {LEAST} must be ready; the fewest were {least:?}"
         );
         let after = cluster.pods()?;
-        ensure!(first.iter().all(|pod| after.contains(pod)), "{first:?} was replaced twice: {after:?}");
+        let twice =
+            seen.iter().find(|pod| !before.contains(pod) && !after.iter().any(|now| now.uid == pod.uid));
+        ensure!(twice.is_none(), "{twice:?} was replaced twice: {after:?}");
         Ok(format!(
-            "killed after the first eviction and while the ring settled: the rest of the rollout converged in {}; {}; {}; {}",
+            "killed {points}: the rest of the rollout converged in {}; {}; {}; {}",
             spelled(took),
             report.told(),
             versions.end()?,
             verdict.words()
         ))
     });
+}
+
+/// After the first eviction, and while the ring settles; answers that in words, and the pods that were there then.
+fn at_two_points(
+    kubectl: &Kubectl,
+    cluster: &CacheCluster<'_>,
+    before: &[Pod],
+) -> Result<(String, Vec<Pod>)> {
+    wait_evicted(kubectl, before)?;
+    let epoch = epoch(&kubectl.get("cc", NAME)?);
+    Operator::kill()?;
+    let first = before.last().map(|last| cluster.wait_replaced(last)).transpose()?;
+    wait_settling(kubectl, epoch)?;
+    Operator::kill()?;
+    Ok(("after the first eviction and while the ring settled".to_owned(), first.into_iter().collect()))
+}
+
+/// As soon as the ledger has moved on, so many times: whoever leads takes one step at most.
+fn at_steps(
+    kubectl: &Kubectl,
+    cluster: &CacheCluster<'_>,
+    from: Version,
+    points: u64,
+) -> Result<(String, Vec<Pod>)> {
+    let (mut last, mut at, mut seen) = (from, Vec::new(), Vec::new());
+    for _ in 0..points {
+        last = versions::wait_ledger_above(kubectl, last)?;
+        let reason = condition(&kubectl.get("cc", NAME)?, "RingConverged")["reason"].clone();
+        Operator::kill()?;
+        at.push(format!("{last} {}", reason.as_str().unwrap_or("?")));
+        seen.extend(cluster.pods()?);
+    }
+    Ok((format!("{points} times, after each step ({})", at.join(", ")), seen))
 }
 
 /// Waits until the first pod of a rollout is being stopped.

@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted};
+use groupcache_e2e::causes::Causes;
 use groupcache_e2e::fleet::Fleet;
 use groupcache_e2e::load::PodLoad;
 use groupcache_e2e::machines::Machines;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::scenario::{grouped, spelled};
 use groupcache_e2e::sources::Sources;
+use groupcache_e2e::tally::Tally;
 use groupcache_e2e::versions::Versions;
 use groupcache_e2e::watch::Watch;
 
@@ -38,6 +40,8 @@ fn a_rolling_restart_fails_no_get_and_adds_few_loads() {
         let versions = Versions::watch(kubectl, &machines, &fleet)?;
         let load = PodLoad::start(kubectl, "callers", &cluster.address(), &LOAD)?;
         let check = sources.check(&fleet)?;
+        let tally = Tally::watch(kubectl, &machines, &fleet)?;
+        let counted = Causes::of(&tally);
         let loads = sources.keys.loads();
 
         let ready = Watch::begin(kubectl, "ready", &["statefulset", NAME], "{.status.readyReplicas}")?;
@@ -55,10 +59,11 @@ fn a_rolling_restart_fails_no_get_and_adds_few_loads() {
             least == Some(LEAST),
             "one node may be away at a time, {LEAST} must be ready; the fewest were {least:?}"
         );
+        let causes = Causes::of(&tally).since(&counted);
         let share = added as f64 / KEYS as f64;
         ensure!(share <= MOST_ADDED, "{added} loads of {KEYS} keys were added, {:.1} %", share * 100.0);
         Ok(format!(
-            "{NODES} nodes in {}: {}; {} loads added for {} warm keys, {:.1} %; {}; {}",
+            "{NODES} nodes in {}: {}; {} loads added for {} warm keys, {:.1} % ({causes}); {}; {}",
             spelled(took),
             report.told(),
             grouped(added),

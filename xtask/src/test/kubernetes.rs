@@ -41,6 +41,9 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     for (name, image) in images {
         command.env(format!("GROUPCACHE_E2E_{name}_IMAGE"), image.to_string());
     }
+    let kubelet =
+        |machine: &String| Ok(format!("{machine}={}", cluster.pid_of(&format!("kubelet-{machine}"))?));
+    let kubelets = cluster.nodes().iter().map(kubelet).collect::<Result<Vec<String>>>()?;
     command
         .env("GROUPCACHE_E2E_KUBECTL", kubectl.get_program())
         .env("GROUPCACHE_E2E_KUBECONFIG", cluster.kubeconfig())
@@ -50,6 +53,8 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
         )
         .env("GROUPCACHE_E2E_NETWORK", cluster.network())
         .env("GROUPCACHE_E2E_API_SERVER_PID", cluster.pid_of("kube-apiserver")?.to_string())
+        .env("GROUPCACHE_E2E_KUBELET_PIDS", kubelets.join(" "))
+        .env("GROUPCACHE_E2E_CLUSTER_LOGS", cluster.logs())
         .env("GROUPCACHE_E2E_OPERATOR_NAMESPACE", install::NAMESPACE)
         .env("GROUPCACHE_E2E_OPERATOR_DEPLOYMENT", install::RELEASE);
     let told = format!(
