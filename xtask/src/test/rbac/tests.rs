@@ -120,3 +120,18 @@ fn a_rare_right_is_excused_while_it_is_granted() {
     let stale = faults(&Account::default(), &BTreeSet::new(), Some(&rare));
     assert!(stale.len() == 1 && stale[0].contains("excuses create pods/eviction"), "{stale:?}");
 }
+
+#[test]
+fn an_operator_that_is_uninstalled_may_ask_for_its_lease_and_for_nothing_else() {
+    let right = |resource: &str| Right {
+        group: "coordination.k8s.io".to_owned(),
+        resource: resource.to_owned(),
+        verb: "update".to_owned(),
+    };
+    let forbidden = ["leases", "others"].map(|resource| (right(resource), "then".to_owned())).into();
+    let account = Account { forbidden, ..Account::default() };
+    assert_eq!(
+        faults(&account, &BTreeSet::new(), None),
+        ["forbidden: update others (coordination.k8s.io), at then"]
+    );
+}
