@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::audit::{self, Request};
 use crate::operator::Cost;
 

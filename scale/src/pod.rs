@@ -1,4 +1,4 @@
-//! One pod's life on a machine that is not there: a real node in this process, told of to the API server as a kubelet would.
+//! One pod's life on a machine that is not there: a real node in this process, and what a kubelet tells of it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::arguments::Arguments;
 use crate::figures::{Figures, Phase};
 use crate::kubelet::{self, Count};
 use crate::operator::{self, Operator};
 use crate::sight::{self, Seen};
-use crate::{Arguments, audit, clusters, machines};
+use crate::{audit, clusters, machines};
 
 /// For so long after a state is reached, what is still asked belongs to it.
 const AFTERMATH: Duration = Duration::from_secs(10);
