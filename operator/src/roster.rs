@@ -3,7 +3,7 @@
 //! A pod is Joining as soon as it has an address, Active once a membership in which it is Joining has settled and it has
 //! acknowledged the newest, Draining as soon as it terminates, and no member when it is gone. Readiness matters only for leaving,
 //! and only after [`HOLD_DOWN`]: a node that is slow for a moment must not move everyone's keys. However wrong the endpoints look,
-//! no step takes more than half of the Active members ([`GUARD_PATIENCE`]).
+//! no step takes more than half of the Active members ([`GUARD_PATIENCE`]), and that none of them serves takes nobody's keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct Holds {
     /// Lost their keys because they did not serve; they must serve again to get them back.
     demoted: HashSet<String>,
     guard_since: Option<Instant>,
+    /// Since when nobody serves at all: when one does again, the others have as long as ever.
+    nobody_since: Option<Instant>,
 }
 
 /// What a roster is made from.
@@ -196,19 +198,30 @@ fn guard(
     let left = members.values().filter(is_active).count();
     let asked_for = left >= sight.replicas;
     if lost.len() * 2 <= actives || asked_for {
-        holds.guard_since = None;
+        (holds.guard_since, holds.nobody_since) = (None, None);
         return Vec::new();
     }
-    let since = *holds.guard_since.get_or_insert(sight.now);
-    if !waits.until(since + GUARD_PATIENCE) {
+    let is_there = |m: &Member| members.get(&m.name).is_some_and(|now| now.state == State::Joining);
+    let nobody_serves = left == 0 && lost.iter().any(|m| is_there(m));
+    let (counts, other) = if nobody_serves {
+        (&mut holds.nobody_since, &mut holds.guard_since)
+    } else {
+        (&mut holds.guard_since, &mut holds.nobody_since)
+    };
+    *other = None;
+    let believed = !waits.until(*counts.get_or_insert(sight.now) + GUARD_PATIENCE);
+    if believed && !nobody_serves {
         return Vec::new();
     }
+    // A ring without owners answers nobody: who is there and only does not serve is better than none, for however long that lasts.
+    let there: HashSet<&str> = lost.iter().filter(|m| is_there(m)).map(|m| m.name.as_str()).collect();
     let addresses: HashSet<String> = members.values().map(|m| m.address.clone()).collect();
     let mut kept = Vec::new();
     for member in lost {
         // An address that another pod has now would lead the others astray.
         let moved = !members.contains_key(&member.name) && addresses.contains(&member.address);
-        if !moved {
+        let keeps = if believed { there.contains(member.name.as_str()) } else { !moved };
+        if keeps {
             kept.push(member.name.clone());
             members.insert(member.name.clone(), member.clone());
         }

@@ -15,7 +15,7 @@ use groupcache_e2e::versions::Versions;
 use groupcache_e2e::wait::{self, Seen};
 use serde_json::Value;
 
-/// How long there is no kubelet: time itself is what is tested. After 40 to 50 s Kubernetes takes the machine, and with it its pods, for not ready.
+/// How long there is no kubelet: time itself is what is tested. Meanwhile Kubernetes takes the machine for lost, and with it its pods for not ready.
 const AWAY: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(120);
 const LOAD: [&str; 6] = ["--group", "unicode", "--keys", "1000", "--callers=16", "--until-signal"];

@@ -246,6 +246,23 @@ async fn when_everyone_is_not_ready_nobody_loses_keys_at_once() {
 }
 
 #[tokio::test]
+async fn when_nobody_is_ready_for_long_the_ring_keeps_who_is_there() {
+    let mut world = World::active(&["a", "b", "c", "d"]);
+    let none = ["a", "b", "c"].map(|name| endpoint(name).not_serving());
+    world.sees(&none);
+    world.after(HOLD_DOWN).sees(&none);
+    // An empty ring would serve nobody; whose pod is gone is gone all the same.
+    assert_eq!(world.after(GUARD_PATIENCE).sees(&none), "a=Active b=Active c=Active");
+    assert_eq!(world.after(GUARD_PATIENCE).sees(&none), "a=Active b=Active c=Active");
+    assert_eq!(world.last.guarded, ["a", "b", "c"]);
+
+    // They come back one after the other.
+    let one_is_back = [endpoint("a"), none[1].clone(), none[2].clone()];
+    assert_eq!(world.sees(&one_is_back), "a=Active b=Active c=Active");
+    assert_eq!(world.after(GUARD_PATIENCE).sees(&one_is_back), "a=Active b=Joining c=Joining");
+}
+
+#[tokio::test]
 async fn the_only_node_keeps_its_keys_until_its_successor_is_there() {
     let mut world = World::active(&["a"]);
     assert_eq!(world.sees(&[endpoint("a").terminating()]), "a=Active");
