@@ -71,6 +71,12 @@ pub enum Fault {
     /// Certificate, key and authorities do not belong together, or the certificate is not valid now.
     #[error("{CHAIN_FILE}, {KEY_FILE} and {ROOTS_FILE} cannot be used together: {0}")]
     Rustls(#[from] rustls::Error),
+    /// Certificate and key do not belong together, or are of a kind that is not spoken here.
+    #[error("{CHAIN_FILE} and {KEY_FILE} cannot be used together: {0}")]
+    Unpaired(rustls::Error),
+    /// The certificate has run out.
+    #[error("the certificate in {CHAIN_FILE} has run out")]
+    RunOut,
     /// No authority can be used.
     #[error("{ROOTS_FILE} holds no usable authority: {0}")]
     Roots(#[from] rustls::server::VerifierBuilderError),
@@ -82,12 +88,8 @@ impl Credentials {
     /// # Errors
     /// If one is missing, or they cannot be used together, or the certificate has run out.
     pub fn read(folder: &Path) -> Result<Self, Fault> {
-        let folder = fs::canonicalize(folder.join(SWAPPED)).unwrap_or_else(|_| folder.to_owned());
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read(&path).map_err(|source| Fault::File { path, source })
-        };
-        Self::from_pem(&read(CHAIN_FILE)?, &read(KEY_FILE)?, &read(ROOTS_FILE)?)
+        let [chain, key, roots] = read_files(folder, [CHAIN_FILE, KEY_FILE, ROOTS_FILE])?;
+        Self::from_pem(&chain, &key, &roots)
     }
 
     /// Credentials from what would stand in the files.
@@ -147,6 +149,17 @@ impl fmt::Debug for Credentials {
             .field("trust", &self.trust)
             .finish_non_exhaustive()
     }
+}
+
+/// The files of a folder, all of one moment where it is a volume of Kubernetes'.
+pub(crate) fn read_files<const N: usize>(folder: &Path, names: [&str; N]) -> Result<[Vec<u8>; N], Fault> {
+    let folder = fs::canonicalize(folder.join(SWAPPED)).unwrap_or_else(|_| folder.to_owned());
+    let mut files = names.map(|_| Vec::new());
+    for (file, name) in files.iter_mut().zip(names) {
+        let path = folder.join(name);
+        *file = fs::read(&path).map_err(|source| Fault::File { path, source })?;
+    }
+    Ok(files)
 }
 
 /// The certificates of a PEM text, at least one.

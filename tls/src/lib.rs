@@ -1,4 +1,4 @@
-//! Who speaks on the cluster port: certificates with a cluster and a role, kept fresh, and who issues them.
+//! Who speaks on the cluster port, by which certificates of whose; and what the data port shows.
 //!
 //! Both ends show a certificate, both check the other's against the cluster's authorities, and the name in it says what the other may do: a node of this
 //! cluster, or its operator. Addresses are not checked, because pods change theirs; a node proves that it is *a* node of this cluster.
@@ -9,6 +9,7 @@
 //! * [`keeper`]: the credentials in use, replaced while connections run.
 //! * [`handshake`]: both ends of a connection.
 //! * [`signature`]: what an authority has signed besides certificates.
+//! * [`shown`]: the data port, where only the server shows a certificate.
 //! * [`authority`]: who issues certificates; only with the feature `issue`.
 
 #[cfg(feature = "issue")]
@@ -18,4 +19,5 @@ pub mod fingerprint;
 pub mod handshake;
 pub mod identity;
 pub mod keeper;
+pub mod shown;
 pub mod signature;
