@@ -25,6 +25,10 @@ use crate::transport::peers::Patience;
 ///   {"groups":  [{"name": "users", "loader": "users", "maxBytes": "64Mi", "ttl": "5m"}],
 ///    "loaders": [{"name": "users", "http": {"url": "http://localhost:9000/users/{key}"}, "timeout": "1s"}]}
 ///
+/// With --token-dir also who may do what; a rule's name is a file of the folder, and without groups it is for all of them:
+///
+///    "access": {"tokens": [{"name": "shop", "groups": ["users"], "verbs": ["Get", "Remove"]}]}
+///
 /// Then: curl http://localhost:8080/v1/groups/users/keys/1
 ///
 /// SIGTERM or SIGINT drains and exits with 0; a second one stops at once and exits with 1.
@@ -63,6 +67,15 @@ pub struct Args {
     /// Folder with tls.crt, tls.key and ca.crt: the cluster port then speaks TLS only, and its callers show a certificate of this cluster. Read again when they change.
     #[arg(long, value_name = "FOLDER", help_heading = "Ports")]
     pub tls_dir: Option<PathBuf>,
+
+    /// Folder with tls.crt and tls.key: the data port then speaks TLS only, and asks for no certificate. Read again when they change.
+    #[arg(long, value_name = "FOLDER", help_heading = "Ports")]
+    pub data_tls_dir: Option<PathBuf>,
+
+    /// Folder with one token a file: the data port then answers only who sends one of them as Authorization: Bearer TOKEN, and what the configuration allows
+    /// the file's name ("access" in --config; health and reflection ask for none). Until the rules are known it answers nobody. Read again when they change.
+    #[arg(long, value_name = "FOLDER", help_heading = "Ports")]
+    pub token_dir: Option<PathBuf>,
 
     /// Folder where the newest snapshot is kept, so that a restarted node serves before anybody tells it anything. Made when missing.
     #[arg(long, value_name = "FOLDER", help_heading = "Membership")]
@@ -127,6 +140,9 @@ impl Args {
             ),
             None => None,
         };
+        if let Some(fixed) = &fixed {
+            fixed::check_access(fixed, self.token_dir.is_some())?;
+        }
         Ok(Config {
             name: self.name.unwrap_or_default(),
             pod_uid: self.pod_uid,
@@ -146,6 +162,8 @@ impl Args {
             max_connection_age: self.max_connection_age,
             max_connections: self.max_connections,
             tls_dir: self.tls_dir,
+            data_tls_dir: self.data_tls_dir,
+            token_dir: self.token_dir,
             patience: Patience::default(),
         })
     }

@@ -1,9 +1,10 @@
-//! The certificates of the cluster port, as the node is told where they are.
+//! The certificates of the node's ports, as the node is told where they are.
 
 use anyhow::Context;
 use groupcache_tls::credentials::Credentials;
 use groupcache_tls::identity::Role;
-use groupcache_tls::keeper::Keeper;
+use groupcache_tls::keeper::{Keeper, Kept};
+use groupcache_tls::shown::Shown;
 
 use crate::config::Config;
 
@@ -27,4 +28,22 @@ pub fn certificates(config: &Config) -> anyhow::Result<Option<Keeper>> {
         credentials.identity.role
     );
     Ok(Some(Keeper::new(credentials)))
+}
+
+/// What the data port shows; `None`: it speaks no TLS.
+///
+/// # Errors
+/// If there is a folder, and what is in it cannot be used.
+pub fn shown(config: &Config) -> anyhow::Result<Option<Keeper<Shown>>> {
+    let Some(folder) = &config.data_tls_dir else {
+        if config.token_dir.is_some() {
+            tracing::warn!(
+                "tokens travel in the clear: whoever can listen has them; --data-tls-dir makes the data port speak TLS"
+            );
+        }
+        return Ok(None);
+    };
+    let shown = Shown::read(folder)
+        .with_context(|| format!("the certificate in --data-tls-dir {} cannot be used", folder.display()))?;
+    Ok(Some(Keeper::new(shown)))
 }

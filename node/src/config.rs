@@ -54,6 +54,10 @@ pub struct Config {
     pub max_connections: usize,
     /// Where the certificates of the cluster port are; `None`: it is open to everybody.
     pub tls_dir: Option<PathBuf>,
+    /// Where the data port's certificate is; `None`: it speaks no TLS.
+    pub data_tls_dir: Option<PathBuf>,
+    /// Where the tokens of the data port's callers are; `None`: nobody is asked for one.
+    pub token_dir: Option<PathBuf>,
     /// How long another node is waited for that says nothing.
     pub patience: Patience,
 }
@@ -79,6 +83,8 @@ impl Config {
             max_connection_age: DEFAULT_MAX_CONNECTION_AGE,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             tls_dir: None,
+            data_tls_dir: None,
+            token_dir: None,
             patience: Patience::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Configuration: groups and loaders from the wire, checked once; every fault is named, what is not served yet too.
+//! Configuration: groups, loaders and rules from the wire, checked once; every fault is named.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,11 +9,15 @@ use groupcache_group::group::{self, Settings, StoreKind};
 use groupcache_proto::cluster::{self, AbandonedLoads, GroupMode, QuorumLoss};
 use thiserror::Error;
 
+use crate::access::rules::Ruling;
+use crate::configuration::access::check_access;
 use crate::configuration::loaders::check_loaders;
 use crate::loader::template::UrlTemplate;
 
+mod access;
 mod loaders;
 
+pub use access::MAX_TOKENS;
 pub use loaders::MAX_LOADERS;
 
 /// Longest name of a group or loader, in bytes.
@@ -47,13 +51,15 @@ pub const MAX_PURGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time any setting may name: what is longer is a mistake in the unit.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Groups and loaders without a fault.
+/// A configuration without a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     /// Each group with its loader.
     pub groups: Vec<(Settings, LoaderSettings)>,
     /// For how long a grant lasts.
     pub staleness_bound: Duration,
+    /// Who may call the data port.
+    pub access: Ruling,
 }
 
 /// One loader as one group uses it.
@@ -128,7 +134,7 @@ impl Faults {
     }
 }
 
-/// The groups and loaders of a configuration, where the groups' budgets may add up to `group_bytes`.
+/// The parts of a configuration, where the groups' budgets may add up to `group_bytes`.
 ///
 /// # Errors
 /// Every fault found.
@@ -184,7 +190,8 @@ pub fn check(wire: &cluster::Configuration, group_bytes: u64) -> Result<Checked,
             Some(None) => {}
         }
     }
-    if faults.0.is_empty() { Ok(Checked { groups, staleness_bound }) } else { Err(faults.0) }
+    let access = check_access(wire, &mut faults);
+    if faults.0.is_empty() { Ok(Checked { groups, staleness_bound, access }) } else { Err(faults.0) }
 }
 
 fn check_names(groups: &[cluster::Group], faults: &mut Faults) {

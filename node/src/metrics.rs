@@ -26,6 +26,8 @@ pub struct Metrics {
     pub snapshots: SnapshotMetrics,
     /// What the listeners saw.
     pub connections: ConnectionMetrics,
+    /// Calls that were refused for their token.
+    pub access: AccessMetrics,
 }
 
 impl Metrics {
@@ -34,6 +36,7 @@ impl Metrics {
         self.peers.begin();
         self.snapshots.begin();
         self.connections.begin();
+        self.access.begin();
         let mut add = Adder { registry };
         add.family("groupcache_load_duration_seconds", self.loads.duration.clone());
         add.family("groupcache_load_queue_wait_seconds", self.loads.waited.clone());
@@ -46,6 +49,7 @@ impl Metrics {
         add.family("groupcache_snapshots_total", self.snapshots.outcomes.clone());
         add.family("groupcache_connections_total", self.connections.opened.clone());
         add.family("groupcache_connections_refused_total", self.connections.refused.clone());
+        add.family("groupcache_access_refused_total", self.access.refused.clone());
     }
 }
 
@@ -281,5 +285,31 @@ impl ConnectionMetrics {
     /// A connection was closed at once: over the cap, or silent.
     pub fn refused(&self, port: &'static str) {
         self.refused.get_or_create(&PortLabel { port }).inc();
+    }
+}
+
+/// Why a call was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// missing, malformed, unknown, not_allowed or not_ready.
+    pub reason: &'static str,
+}
+
+/// Calls that were refused for their token.
+#[derive(Clone, Debug, Default)]
+pub struct AccessMetrics {
+    refused: Family<RefusalLabel, Counter>,
+}
+
+impl AccessMetrics {
+    fn begin(&self) {
+        for reason in ["missing", "malformed", "unknown", "not_allowed", "not_ready"] {
+            drop(self.refused.get_or_create(&RefusalLabel { reason }));
+        }
+    }
+
+    /// A call was refused.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&RefusalLabel { reason }).inc();
     }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use groupcache_group::grants::{Grants, beats};
+use groupcache_group::grants::beats;
 use groupcache_group::groups::Groups;
-use groupcache_group::peer::Peers;
 use groupcache_process::admin::Admin;
 use groupcache_process::build_info;
 use groupcache_process::process_metrics::ProcessMetrics;
@@ -15,37 +14,25 @@ use groupcache_process::readiness::{Condition, Readiness};
 use groupcache_process::shutdown::{Ending, Shutdown};
 use groupcache_process::telemetry::LogFilter;
 use groupcache_ring::State;
-use groupcache_tls::keeper::Keeper;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::certificates::certificates;
-use crate::clock;
 use crate::config::Config;
 use crate::control::NodeControl;
 use crate::first_grants;
-use crate::install;
-use crate::loader::Loaders;
-use crate::loader::room::Room;
 use crate::membership::file::SnapshotFile;
-use crate::membership::{Identity, Membership, Outcome};
-use crate::metrics::Metrics;
+use crate::membership::{Membership, Outcome};
 use crate::metrics::export::Exporter;
+use crate::parts::{self, Parts};
 use crate::transport::accepting::Acceptor;
 use crate::transport::control::Control;
 use crate::transport::doors;
-use crate::transport::incoming::Incoming;
+use crate::transport::encrypted;
 use crate::transport::listener::{self, End, Limits};
-use crate::transport::outgoing::Outgoing;
-use crate::transport::peers::TonicPeers;
 use crate::transport::secured;
-
-/// Versions heard of that wait to be looked at; one more is told again by the next call.
-const HEARD: usize = 16;
 
 /// Calls at a time on one client's connection.
 const CLIENT_STREAMS: u32 = 128;
@@ -85,20 +72,6 @@ struct Ports {
     admin: (CancellationToken, JoinHandle<()>),
 }
 
-/// What is built before anything serves.
-struct Parts {
-    groups: Arc<Groups>,
-    membership: Arc<Membership>,
-    control: Arc<NodeControl>,
-    heard: mpsc::Receiver<crate::transport::peers::Heard>,
-    loaders: Arc<Loaders>,
-    room: Room,
-    outgoing: Outgoing,
-    incoming: Incoming,
-    certificates: Option<Keeper>,
-    metrics: Metrics,
-}
-
 impl Node {
     /// Starts a node. It serves when this returns, and is ready once it has a membership that contains it.
     ///
@@ -111,7 +84,7 @@ impl Node {
         let addresses = (data.local_addr()?, cluster.local_addr()?, admin.local_addr()?);
         tracing::info!(name = config.name, memory = %config.memory, "starting");
 
-        let parts = build(&config, addresses.1, certificates(&config)?);
+        let parts = parts::build(&config, addresses.1)?;
         let readiness = Readiness::new();
         let accepting = readiness.condition("accepting", "starting");
         let member = readiness.condition("membership", "no snapshot has been applied yet");
@@ -121,9 +94,10 @@ impl Node {
             Arc::clone(&parts.groups),
             Arc::clone(&parts.control) as Arc<dyn Control>,
             &parts.incoming,
+            &parts.access,
         )?;
         let ports = Ports {
-            data: open(Box::new(data), doors, data_limits(&config), &parts),
+            data: open(encrypted::acceptor(data, parts.shown.as_ref()), doors, data_limits(&config), &parts),
             cluster: open(
                 secured::acceptor(cluster, parts.certificates.as_ref()),
                 doors::cluster(Arc::clone(&parts.groups), Arc::clone(&parts.control) as Arc<dyn Control>),
@@ -144,9 +118,7 @@ impl Node {
         background.spawn(beats::keep_up(Arc::clone(&parts.groups)));
         background.spawn(first_grants::wait(granted, Arc::clone(&parts.groups)));
         first_snapshot(&config, &parts.membership, &mut background)?;
-        if let (Some(folder), Some(keeper)) = (&config.tls_dir, parts.certificates) {
-            background.spawn(keeper.follow(folder.clone()));
-        }
+        parts::follow(&config, (parts.certificates, parts.shown, parts.access), &mut background);
 
         tracing::info!(data = %addresses.0, cluster = %addresses.1, admin = %addresses.2, "serving");
         Ok(Node {
@@ -214,41 +186,6 @@ impl Node {
     pub fn groups(&self) -> &Arc<Groups> {
         &self.groups
     }
-}
-
-fn build(config: &Config, cluster: SocketAddr, certificates: Option<Keeper>) -> Parts {
-    let metrics = Metrics::default();
-    let me = Identity::new(&config.name, &config.pod_uid);
-    let (heard_by, heard) = mpsc::channel(HEARD);
-    let peers = Arc::new(TonicPeers::new(
-        Arc::clone(&me.name),
-        me.boot,
-        secured::dialer(certificates.as_ref()),
-        config.patience,
-        heard_by.clone(),
-        metrics.peers.clone(),
-    ));
-    let grants = Grants::new(clock::boot_time());
-    let groups = Arc::new(Groups::new(Arc::clone(&peers) as Arc<dyn Peers>, grants));
-    // A third for each way, so that clients that read or send slowly hold up no load.
-    let third = config.memory.in_flight / 3;
-    let (room, outgoing, incoming) = (Room::new(third), Outgoing::new(third), Incoming::new(third));
-    let loaders = Arc::new(Loaders::new(room.clone(), metrics.loads.clone()));
-    let install = install::with(Arc::clone(&groups), Arc::clone(&loaders), Arc::clone(&peers));
-    // A fixed membership is this node's own: nobody signs it, and nobody has a key to.
-    let signers = certificates.clone().filter(|_| config.fixed.is_none());
-    let membership = Membership::new(me, config.memory.groups, metrics.snapshots.clone(), install);
-    let membership = Arc::new(membership.signed_for(signers));
-    let address = config.advertise.clone().unwrap_or_else(|| cluster.to_string());
-    let control = Arc::new(NodeControl::new(
-        Arc::clone(&membership),
-        peers,
-        heard_by,
-        address,
-        certificates.clone(),
-        Arc::clone(&loaders),
-    ));
-    Parts { groups, membership, control, heard, loaders, room, outgoing, incoming, certificates, metrics }
 }
 
 /// The membership a node starts with: a fixed one, or the one it had before.
@@ -330,6 +267,7 @@ fn registry(parts: &Parts, readiness: &Readiness) -> Registry {
         outgoing: parts.outgoing.clone(),
         incoming: parts.incoming.clone(),
         certificates: parts.certificates.clone(),
+        shown: parts.shown.clone(),
         state: Box::new(move || (readiness.is_ready(), control.is_draining())),
     }));
     registry

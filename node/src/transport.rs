@@ -3,6 +3,7 @@
 //! * [`doors`]: what each port serves; [`listener`]: takes connections, and keeps hostile ones from costing much.
 //! * [`accepting`] and [`dialing`]: the wire at either end, [`io`]; all else does not know which it is.
 //! * [`secured`]: both ends of the cluster port under certificates; `roles` is who may call what there.
+//! * [`encrypted`]: the data port under TLS; `gate` asks its callers for tokens.
 //! * [`incoming`]: large requests on their way in, bounded; `arriving` counts those of gRPC.
 //! * [`outgoing`]: answers on their way out, bounded, and cut off where nobody reads them.
 //! * [`overdue`]: calls that are never sent whole.
@@ -21,8 +22,10 @@ pub mod control;
 pub mod data_server;
 pub mod dialing;
 pub mod doors;
+pub mod encrypted;
 pub mod family_server;
 mod fetching;
+mod gate;
 mod handover_server;
 pub mod http;
 pub mod incoming;

@@ -8,6 +8,7 @@ use groupcache_group::grants::{Grants, beats};
 use groupcache_group::groups::Groups;
 use groupcache_group::loader::Loader;
 use groupcache_group::peer::Peers;
+use groupcache_node::access::Access;
 use groupcache_node::control::NodeControl;
 use groupcache_node::loader::Loaders;
 use groupcache_node::loader::guard::Guard;
@@ -75,7 +76,7 @@ pub async fn run(shared: Arc<Shared>, machine: Arc<Machine>) -> turmoil::Result 
         membership.offer(kept);
     }
     let serving = Arc::clone(&control) as Arc<dyn Control>;
-    let (data, _) = doors::data(Arc::clone(&groups), serving, &Incoming::new(BYTES))?;
+    let (data, _) = doors::data(Arc::clone(&groups), serving, &Incoming::new(BYTES), &Access::open())?;
     let cluster = doors::cluster(Arc::clone(&groups), Arc::clone(&control) as Arc<dyn Control>);
     for (port, number, router) in [("data", DATA_PORT, data), ("cluster", CLUSTER_PORT, cluster)] {
         let limits = Limits {

@@ -126,5 +126,6 @@ fn configuration(plan: &Plan) -> Configuration {
         }],
         staleness_bound_ms: plan.bound,
         purge_timeout_ms: plan.window - ON_THE_WAY,
+        access: None,
     }
 }

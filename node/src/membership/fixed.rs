@@ -46,6 +46,21 @@ pub fn snapshot(members: &str, file: Option<&Path>) -> anyhow::Result<SignedSnap
     Ok(convert::unsigned(&convert::snapshot_to_wire(&snapshot, configuration)))
 }
 
+/// Rules need tokens and tokens need rules: one without the other would leave a port open that is meant to be closed, or answer nobody for ever.
+///
+/// # Errors
+/// If there is the one without the other.
+pub fn check_access(snapshot: &SignedSnapshot, has_tokens: bool) -> anyhow::Result<()> {
+    let has_rules = convert::open(snapshot)?.configuration.is_some_and(|wire| wire.access.is_some());
+    match (has_rules, has_tokens) {
+        (true, false) => bail!("--config has access rules: --token-dir must say where the tokens are"),
+        (false, true) => {
+            bail!("--token-dir is given: --config must say what each token allows, as \"access\"")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An odd number of members, as many as may be: an even one needs one grant more and stands no more losses.
 fn grantors(members: &[Member]) -> Vec<String> {
     let mut names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
@@ -68,6 +83,7 @@ pub fn parse(text: &str) -> anyhow::Result<cluster::Configuration> {
         loaders: file.loaders.into_iter().map(Loader::into_wire).collect::<anyhow::Result<_>>()?,
         staleness_bound_ms: millis(file.staleness_bound.as_deref())?,
         purge_timeout_ms: millis(file.purge_timeout.as_deref())?,
+        access: file.access.map(Access::into_wire),
     })
 }
 
@@ -78,6 +94,29 @@ struct File {
     loaders: Vec<Loader>,
     purge_timeout: Option<String>,
     staleness_bound: Option<String>,
+    access: Option<Access>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Access {
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Token {
+    name: String,
+    /// Left out: all. An empty list is a mistake that must not open them.
+    groups: Option<Vec<String>>,
+    verbs: Vec<Verb>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum Verb {
+    Get,
+    Set,
+    Remove,
 }
 
 #[derive(Debug, Deserialize)]
@@ -162,6 +201,27 @@ struct Grpc {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Http {
     url: String,
+}
+
+impl Access {
+    fn into_wire(self) -> cluster::Access {
+        let tokens = self.tokens.into_iter().map(Token::into_wire);
+        cluster::Access { open: false, tokens: tokens.collect() }
+    }
+}
+
+impl Token {
+    fn into_wire(self) -> cluster::TokenRule {
+        let verb = |verb: &Verb| match verb {
+            Verb::Get => cluster::Verb::Get.into(),
+            Verb::Set => cluster::Verb::Set.into(),
+            Verb::Remove => cluster::Verb::Remove.into(),
+        };
+        // No group has an empty name, so that a rule for no group is refused.
+        let none = |groups: Vec<String>| if groups.is_empty() { vec![String::new()] } else { groups };
+        let groups = self.groups.map(none).unwrap_or_default();
+        cluster::TokenRule { name: self.name, groups, verbs: self.verbs.iter().map(verb).collect() }
+    }
 }
 
 impl Group {

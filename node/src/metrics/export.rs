@@ -9,6 +9,7 @@ use groupcache_group::groups::Groups;
 use groupcache_group::stats::{Sizes, Stats};
 use groupcache_ring::State;
 use groupcache_tls::keeper::Keeper;
+use groupcache_tls::shown::Shown;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -45,6 +46,8 @@ pub struct Exporter {
     pub incoming: Incoming,
     /// What the cluster port shows, where it shows anything.
     pub certificates: Option<Keeper>,
+    /// What the data port shows, where it shows anything.
+    pub shown: Option<Keeper<Shown>>,
     /// Whether the node is ready, and whether it drains.
     pub state: Box<dyn Fn() -> (bool, bool) + Send + Sync>,
 }
@@ -182,10 +185,10 @@ impl Exporter {
                 one(u64::try_from(self.groups.grants().barred()).unwrap_or(u64::MAX))
             }
             "groupcache_certificate_expiry_timestamp_seconds" => {
-                let shown = self.certificates.iter().map(|keeper| keeper.current().not_after);
-                let seconds =
-                    shown.map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
-                Some(seconds.map(|seconds| (Vec::new(), seconds)).collect())
+                Some(until(self.certificates.as_ref().map(|keeper| keeper.current().not_after)))
+            }
+            "groupcache_data_certificate_expiry_timestamp_seconds" => {
+                Some(until(self.shown.as_ref().map(|keeper| keeper.current().not_after)))
             }
             "groupcache_view_epoch" => one(version.epoch),
             "groupcache_view_sequence" => one(version.sequence),
@@ -203,6 +206,12 @@ impl Exporter {
             _ => None,
         }
     }
+}
+
+/// A moment in seconds since 1970, if there is one.
+fn until(at: Option<SystemTime>) -> Vec<Sample> {
+    let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    at.map(|at| (Vec::new(), seconds(at))).into_iter().collect()
 }
 
 /// How Gets ended: each in exactly one way.

@@ -220,11 +220,21 @@ pub const METRICS: &[Metric] = &[
         &[],
         "When the cluster port's certificate runs out, in seconds since 1970; absent where the port is open",
     ),
+    gauge(
+        "groupcache_data_certificate_expiry_timestamp_seconds",
+        &[],
+        "When the data port's certificate runs out, in seconds since 1970; absent where it speaks no TLS",
+    ),
+    counter(
+        "groupcache_access_refused_total",
+        &["reason"],
+        "Calls of the data port refused for their token: missing, malformed, unknown, not_allowed, or not_ready while this node has no rules yet",
+    ),
     counter("groupcache_connections_total", &["port"], "Connections taken on a port"),
     counter(
         "groupcache_connections_refused_total",
         &["port"],
-        "Connections closed at once: over the cap, silent, or without a certificate where one is asked for",
+        "Connections closed at once: over the cap, silent, or without the TLS or the certificate that is asked for",
     ),
 ];
 

@@ -11,6 +11,8 @@ use thiserror::Error;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use crate::access::rules::Verb;
+use crate::access::{Access, Caller, Denied};
 use crate::transport::incoming::{Incoming, NoRoom};
 
 /// How long a call may take whose caller sets no deadline, or a later one.
@@ -34,6 +36,9 @@ pub enum CallError {
     /// Another part of the request cannot be right.
     #[error("{0}")]
     Invalid(String),
+    /// Its caller shows no token that is known here, or one for something else.
+    #[error(transparent)]
+    Denied(Denied),
     /// The configuration has no such group.
     #[error("there is no group {0:?} in this cluster; groups are named in its CacheCluster")]
     UnknownGroup(String),
@@ -84,13 +89,21 @@ fn too_large(bytes: Option<u64>, limit: usize) -> String {
 pub struct Calls {
     groups: Arc<Groups>,
     incoming: Incoming,
+    access: Access,
+}
+
+/// The calls of one caller: none is answered that it may not make.
+#[derive(Clone, Copy, Debug)]
+pub struct CallsOf<'a> {
+    calls: &'a Calls,
+    caller: Option<Caller>,
 }
 
 impl Calls {
-    /// Answers from these groups; `incoming` is where large requests find room.
+    /// Answers from these groups whom `access` allows it; `incoming` is where large requests find room.
     #[must_use]
-    pub fn new(groups: Arc<Groups>, incoming: Incoming) -> Self {
-        Calls { groups, incoming }
+    pub fn new(groups: Arc<Groups>, incoming: Incoming, access: Access) -> Self {
+        Calls { groups, incoming, access }
     }
 
     /// Where large requests find room.
@@ -98,13 +111,22 @@ impl Calls {
         &self.incoming
     }
 
+    /// The calls of this caller. `None`: it shows no token.
+    #[must_use]
+    pub fn of(&self, caller: Option<Caller>) -> CallsOf<'_> {
+        CallsOf { calls: self, caller }
+    }
+}
+
+impl CallsOf<'_> {
     /// Answers one key of an application's.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn get(&self, group: &str, key: Bytes, deadline: Instant) -> Result<Answer, CallError> {
+        self.allow(Verb::Get, group)?;
         // Most Gets end here: no task, no timer, no copy.
-        if let Some(answer) = self.groups.cached(group, &key, Origin::Client) {
+        if let Some(answer) = self.calls.groups.cached(group, &key, Origin::Client) {
             return Ok(answer);
         }
         let group = self.group(group)?;
@@ -122,6 +144,7 @@ impl Calls {
         keys: Vec<Bytes>,
         deadline: Instant,
     ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+        self.allow(Verb::Get, group)?;
         check_count(keys.len())?;
         let group = self.group(group)?;
         let limit = group.settings().max_key_bytes;
@@ -145,6 +168,7 @@ impl Calls {
         source_version: Option<u64>,
         deadline: Instant,
     ) -> Result<(), CallError> {
+        self.allow(Verb::Remove, group)?;
         check_count(keys.len())?;
         let group = self.group(group)?;
         let limit = group.settings().max_key_bytes;
@@ -158,6 +182,7 @@ impl Calls {
     /// # Errors
     /// As [`Calls::remove`].
     pub async fn flush(&self, group: &str, deadline: Instant) -> Result<(), CallError> {
+        self.allow(Verb::Remove, group)?;
         let group = self.group(group)?;
         ended(timeout_at(named_by(deadline), group.flush(deadline)).await)
     }
@@ -175,6 +200,7 @@ impl Calls {
         source_version: Option<u64>,
         deadline: Instant,
     ) -> Result<(), CallError> {
+        self.allow(Verb::Set, group)?;
         let group = self.group(group)?;
         let key = Key::new(key, group.settings().max_key_bytes)?;
         let set = group.set(key, value, ttl, source_version, deadline);
@@ -184,18 +210,25 @@ impl Calls {
     /// The longest value that a Set of this key may bring.
     ///
     /// # Errors
-    /// If there is no such group, or the key cannot be one.
+    /// If there is no such group, the key cannot be one, or the caller may not Set it.
     pub(crate) fn longest_value(&self, group: &str, key: &Bytes) -> Result<usize, CallError> {
+        self.allow(Verb::Set, group)?;
         let settings = self.group(group)?.settings();
         Key::new(key.clone(), settings.max_key_bytes)?;
         Ok(settings.max_value_bytes)
     }
 
+    /// Before anything else: who may not ask is not told what there is.
+    fn allow(&self, verb: Verb, group: &str) -> Result<(), CallError> {
+        let own = || self.calls.groups.get(group).map(|group| Arc::clone(&group.settings().name));
+        Ok(self.calls.access.allow(self.caller.as_ref(), verb, group, own)?)
+    }
+
     fn group(&self, name: &str) -> Result<Arc<Group>, CallError> {
-        if let Some(group) = self.groups.get(name) {
+        if let Some(group) = self.calls.groups.get(name) {
             return Ok(group);
         }
-        if self.groups.view().is_none() {
+        if self.calls.groups.view().is_none() {
             // It cannot be known yet whether there is such a group.
             return Err(GetError::NotReady.into());
         }
@@ -246,6 +279,16 @@ fn named_by(deadline: Instant) -> Instant {
 /// The answer of a Remove, Flush or Set.
 fn ended<E: Into<CallError>>(result: Result<Result<(), E>, Elapsed>) -> Result<(), CallError> {
     result.map_or(Err(GetError::DeadlineExceeded.into()), |result| result.map_err(Into::into))
+}
+
+impl From<Denied> for CallError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            // As of a Get: another node may know more.
+            Denied::NotReady => GetError::NotReady.into(),
+            denied => CallError::Denied(denied),
+        }
+    }
 }
 
 impl From<RemoveError> for CallError {

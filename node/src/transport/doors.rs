@@ -16,6 +16,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 
+use crate::access::Access;
 use crate::configuration::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::transport::arriving::{self, Most};
 use crate::transport::calls::Calls;
@@ -23,6 +24,7 @@ use crate::transport::cluster_server::ClusterServer;
 use crate::transport::control::Control;
 use crate::transport::data_server::DataServer;
 use crate::transport::family_server::FamilyServer;
+use crate::transport::gate;
 use crate::transport::http;
 use crate::transport::incoming::Incoming;
 use crate::transport::roles;
@@ -46,7 +48,7 @@ const DESCRIBE: &str = "/groupcache.cluster.v1.ClusterService/Describe";
 /// Largest message of a peer's or the operator's: a snapshot with everything that may be in one.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// The doors of the data port, and the health they report.
+/// The doors of the data port, each behind the gate of `access` but health and reflection, and the health they report.
 ///
 /// # Errors
 /// If the descriptors built in for reflection do not decode.
@@ -54,8 +56,9 @@ pub fn data(
     groups: Arc<Groups>,
     control: Arc<dyn Control>,
     incoming: &Incoming,
+    access: &Access,
 ) -> anyhow::Result<(Router, HealthReporter)> {
-    let calls = Calls::new(Arc::clone(&groups), incoming.clone());
+    let calls = Calls::new(Arc::clone(&groups), incoming.clone(), access.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let cache =
         |most| CacheServiceServer::new(DataServer::new(calls.clone())).max_decoding_message_size(most);
@@ -80,16 +83,20 @@ pub fn data(
     let set = Router::new().route_service(SET, cache(MAX_SET_BYTES)).layer(count(set));
     // A stream has no end to wait for: what it carries is counted call by call.
     let streams = Router::new().route_service(STREAM, cache(MAX_REQUEST_BYTES));
-    let router = Routes::from(counted)
-        .add_service(health)
+    // Whoever may not call may still ask whether the node serves, and how to call it.
+    let asked_by_all = Routes::new(health)
         .add_service(v1.context("building the reflection service")?)
         .add_service(v1alpha.context("building the reflection service")?)
         .into_axum_router()
+        .reset_fallback();
+    let router = counted
         .merge(set)
         .merge(streams)
         .route_service(DESCRIBE, ClusterServiceServer::new(ClusterServer::new(groups, control)))
         .route(http::ROUTE, any(http::serve).with_state(calls))
-        .fallback(http::elsewhere);
+        .fallback(http::elsewhere)
+        .layer(from_fn_with_state(access.clone(), gate::checked))
+        .merge(asked_by_all);
     Ok((router, reporter))
 }
 

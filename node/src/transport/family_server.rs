@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::transport::calls::Calls;
-use crate::transport::data_server::weighed;
+use crate::transport::data_server::{caller_of, weighed};
 use crate::transport::outgoing::Weight;
 use crate::transport::overdue::deadline_in;
 use crate::transport::wire::status;
@@ -30,11 +30,11 @@ impl FamilyServer {
 #[tonic::async_trait]
 impl GroupCache for FamilyServer {
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetResponse>, Status> {
-        let deadline = deadline_in(request.metadata())?;
+        let (deadline, calls) = (deadline_in(request.metadata())?, self.calls.of(caller_of(&request)));
         let wire::GetRequest { group, key } = request.into_inner();
         // A name that is no text is no name of a group, and is told so.
         let group = String::from_utf8_lossy(&group).into_owned();
-        let answer = self.calls.get(&group, key, deadline).await.map_err(|error| status(&error))?;
+        let answer = calls.get(&group, key, deadline).await.map_err(|error| status(&error))?;
         match answer.entry.outcome {
             Outcome::NotFound => Err(Status::not_found("the loader has no such key")),
             Outcome::Value(ref value) => {

@@ -13,7 +13,7 @@ use http::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH}
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::transport::calls::{CallError, Calls};
+use crate::transport::calls::{self, CallError, Calls};
 use crate::transport::http::asked::{Asked, What, parse, source_version, storing};
 use crate::transport::http::problem::{answer, failed, problem};
 use crate::transport::outgoing::Weight;
@@ -37,9 +37,10 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Answers one request of this door.
 pub async fn serve(State(calls): State<Calls>, request: Request<Body>) -> Response {
     let method = request.method().clone();
+    let calls_of = calls.of(request.extensions().get().copied());
     let response = match (&method, parse(&request)) {
         (&Method::GET | &Method::HEAD, Ok(Asked { group, what: What::Key(key), deadline })) => {
-            match calls.get(&group, key, deadline).await {
+            match calls_of.get(&group, key, deadline).await {
                 Ok(answer) => found(&answer, request.headers(), deadline),
                 Err(error) => failed(&error),
             }
@@ -49,12 +50,12 @@ pub async fn serve(State(calls): State<Calls>, request: Request<Body>) -> Respon
         }
         (&Method::DELETE, Ok(Asked { group, what: What::Key(key), deadline })) => {
             done(match source_version(request.headers()) {
-                Ok(version) => calls.remove(&group, vec![key], version, deadline).await,
+                Ok(version) => calls_of.remove(&group, vec![key], version, deadline).await,
                 Err(error) => Err(error),
             })
         }
         (&Method::DELETE, Ok(Asked { group, what: What::All, deadline })) => {
-            done(calls.flush(&group, deadline).await)
+            done(calls_of.flush(&group, deadline).await)
         }
         (&Method::GET | &Method::HEAD | &Method::PUT | &Method::DELETE, Err(error)) => failed(&error),
         (_, Ok(Asked { what: What::All, .. })) => not_served(&method, OF_ALL),
@@ -74,6 +75,14 @@ pub async fn elsewhere(request: Request<Body>) -> Response {
     problem(StatusCode::NOT_FOUND, "path", "There is no such path", &detail)
 }
 
+/// Refuses a request whatever it asks. Its body is read on, so that its client sees why.
+pub(crate) async fn refused(request: Request<Body>, error: &CallError) -> Response {
+    let (head, mut body) = request.into_parts();
+    value::drain(&head, &mut body, calls::deadline(None)).await;
+    let response = failed(error);
+    if head.method == Method::HEAD { headless(response) } else { response }
+}
+
 /// True for a request that wants its answer in gRPC's words.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
@@ -88,7 +97,9 @@ async fn put(
     request: Request<Body>,
 ) -> Result<(), CallError> {
     let (head, mut body) = request.into_parts();
-    let allowed = storing(&head.headers).and_then(|storing| Ok((storing, calls.longest_value(group, &key)?)));
+    let calls_of = calls.of(head.extensions.get().copied());
+    let allowed =
+        storing(&head.headers).and_then(|storing| Ok((storing, calls_of.longest_value(group, &key)?)));
     let (storing, limit) = match allowed {
         Ok(allowed) => allowed,
         Err(error) => {
@@ -99,7 +110,7 @@ async fn put(
     // Until the answer: what is stored is held here as long as that takes.
     let mut place = calls.incoming().place();
     let value = value::read(&head, body, limit, &mut place, deadline).await?;
-    calls.set(group, key, value, storing.ttl, storing.source_version, deadline).await
+    calls_of.set(group, key, value, storing.ttl, storing.source_version, deadline).await
 }
 
 fn done(result: Result<(), CallError>) -> Response {

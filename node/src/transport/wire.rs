@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::access::Denied;
 use crate::transport::calls::CallError;
 
 /// In every status of ours, so that a program can tell one reason from another.
@@ -46,6 +47,12 @@ pub fn words(error: &CallError) -> Words {
     let (code, status, kind, title) = match error {
         CallError::Key(_) => (Code::InvalidArgument, 400, "bad-key", "The key cannot be one"),
         CallError::Invalid(_) => (Code::InvalidArgument, 400, "bad-request", "The request cannot be right"),
+        CallError::Denied(Denied::NotAllowed { .. }) => {
+            (Code::PermissionDenied, 403, "not-allowed", "The token does not allow this")
+        }
+        CallError::Denied(_) => {
+            (Code::Unauthenticated, 401, "unauthenticated", "No token that is known here")
+        }
         CallError::UnknownGroup(_) => {
             (Code::FailedPrecondition, 400, "unknown-group", "There is no such group")
         }

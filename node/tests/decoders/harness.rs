@@ -7,7 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use groupcache_group::value::Key;
 use groupcache_group::view::View;
-use groupcache_node::configuration::{self, MAX_GROUPS, MAX_KEY_BYTES, MAX_PURGE_TIMEOUT, MAX_VALUE_BYTES};
+use groupcache_node::access::rules::Ruling;
+use groupcache_node::configuration::{
+    self, MAX_GROUPS, MAX_KEY_BYTES, MAX_PURGE_TIMEOUT, MAX_TOKENS, MAX_VALUE_BYTES,
+};
 use groupcache_node::loader::template::UrlTemplate;
 use groupcache_node::loader::{grpc, http as http_loader};
 use groupcache_node::membership::{Identity, Membership, Outcome, fixed};
@@ -92,6 +95,13 @@ fn checks(wire: &cluster::Configuration) -> bool {
         assert!(group.purge_timeout <= MAX_PURGE_TIMEOUT && group.purge_timeout <= checked.staleness_bound);
         assert!(loader.max_in_flight > 0 && !loader.timeout.is_zero());
         assert_eq!(group.load_timeout, loader.timeout + loader.queue_timeout);
+    }
+    let Ruling::Rules(rules) = &checked.access else { return true };
+    assert!(rules.len() <= MAX_TOKENS);
+    for rule in rules {
+        assert!(!rule.verbs.is_empty() && !rule.name.starts_with('.') && !rule.name.contains('/'));
+        let known = |group: &String| checked.groups.iter().any(|(known, _)| *known.name == **group);
+        assert!(rule.groups.as_ref().is_none_or(|groups| !groups.is_empty() && groups.iter().all(known)));
     }
     true
 }

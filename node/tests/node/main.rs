@@ -5,6 +5,7 @@
 mod answers;
 mod changes;
 mod cluster;
+mod data_tls;
 mod drain;
 mod handover;
 mod hostile;
@@ -20,4 +21,5 @@ mod silence;
 mod stale;
 mod streams;
 mod support;
+mod tokens;
 mod unread;

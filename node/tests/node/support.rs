@@ -124,6 +124,7 @@ pub(crate) fn configuration(kind: cluster::loader::Kind) -> Configuration {
         // Short, because a node serves no copies in its first bound; longer than a busy machine lets a beat wait.
         staleness_bound_ms: 2_000,
         purge_timeout_ms: 1_000,
+        access: None,
     }
 }
 

@@ -93,6 +93,32 @@ pub struct Configuration {
     /// Milliseconds a purge may take at one node, and for which a purge keeps the key's window open.
     #[prost(uint64, tag = "4")]
     pub purge_timeout_ms: u64,
+    /// Who may call the data port. Absent: nothing is said, and a node that asks for tokens answers nobody.
+    #[prost(message, optional, tag = "5")]
+    pub access: ::core::option::Option<Access>,
+}
+/// Access is who may call the data port of a node that asks for tokens; to others it means nothing. It never holds a token.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Access {
+    /// Everybody may do everything: tokens are not asked for any more.
+    #[prost(bool, tag = "1")]
+    pub open: bool,
+    /// At most 32 tokens; no name stands twice.
+    #[prost(message, repeated, tag = "2")]
+    pub tokens: ::prost::alloc::vec::Vec<TokenRule>,
+}
+/// TokenRule is what the callers may do who send one token.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenRule {
+    /// The name of the file that holds the token, at each node.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Names of groups; none: all of them.
+    #[prost(string, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// At least one.
+    #[prost(enumeration = "Verb", repeated, tag = "3")]
+    pub verbs: ::prost::alloc::vec::Vec<i32>,
 }
 /// Group is one key space with its loader, budget and freshness.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -264,6 +290,42 @@ impl MemberState {
             "MEMBER_STATE_JOINING" => Some(Self::Joining),
             "MEMBER_STATE_ACTIVE" => Some(Self::Active),
             "MEMBER_STATE_DRAINING" => Some(Self::Draining),
+            _ => None,
+        }
+    }
+}
+/// Verb is something that can be done to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Verb {
+    Unspecified = 0,
+    /// Get and GetMany.
+    Get = 1,
+    /// Set.
+    Set = 2,
+    /// Remove, RemoveMany and Flush.
+    Remove = 3,
+}
+impl Verb {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VERB_UNSPECIFIED",
+            Self::Get => "VERB_GET",
+            Self::Set => "VERB_SET",
+            Self::Remove => "VERB_REMOVE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VERB_UNSPECIFIED" => Some(Self::Unspecified),
+            "VERB_GET" => Some(Self::Get),
+            "VERB_SET" => Some(Self::Set),
+            "VERB_REMOVE" => Some(Self::Remove),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::transport::calls::CallError;
@@ -20,6 +20,10 @@ pub(crate) fn failed(error: &CallError) -> Response {
         if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
             response.headers_mut().insert(RETRY_AFTER, value);
         }
+    }
+    if words.status == StatusCode::UNAUTHORIZED {
+        // What such an answer must say (RFC 9110, 15.5.2).
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }
