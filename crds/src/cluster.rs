@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::group::Group;
 use crate::invalidation::Invalidation;
 use crate::loader::Loader;
@@ -116,7 +117,10 @@ pub const DEFAULT_CACHE_PERCENT: i32 = 70;
         .field_path(".groups"),
     validation = Rule::new("(self.tls.peer.mode == 'Disabled') == (oldSelf.tls.peer.mode == 'Disabled')")
         .message("tls.peer.mode must not be changed to or from Disabled: nodes that speak TLS and nodes that do not cannot form one ring; make the object anew")
-        .field_path(".tls")
+        .field_path(".tls"),
+    validation = Rule::new("!has(self.access) || self.access.tokens.all(t, !has(t.groups) || t.groups.all(name, self.groups.exists(g, g.name == name)))")
+        .message("access.tokens[].groups must name entries of groups")
+        .field_path(".access")
 )]
 pub struct CacheClusterSpec {
     /// How many nodes. `kubectl scale` and autoscalers write it. 0 stops all nodes.
@@ -163,9 +167,13 @@ pub struct CacheClusterSpec {
     #[serde(default)]
     pub invalidation: Invalidation,
 
-    /// Who may speak on the cluster port.
+    /// Who may speak on the cluster port, and whether the data port is encrypted.
     #[serde(default)]
     pub tls: Tls,
+
+    /// Who may call the data port. Left out: whoever reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
 
     /// Seconds for which a node that was told to stop goes on serving, so that clients learn of it. Changing it rolls the pods.
     #[serde(default = "default_drain_seconds")]

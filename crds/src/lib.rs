@@ -2,7 +2,7 @@
 //!
 //! * [`cluster`]: the object itself, start here; [`group`] and [`loader`] are its two lists.
 //! * [`invalidation`]: how long "every node" may take in a Remove.
-//! * [`tls`]: who may speak on the cluster port.
+//! * [`tls`]: who may speak on the cluster port, and what the data port shows; [`access`]: who may call there.
 //! * [`scheduling`]: on which machines nodes run; [`metadata`]: labels and annotations of the user's own.
 //! * [`upkeep`]: what is kept around the pods, and whether the operator acts at all.
 //! * [`status`]: what the operator says back.
@@ -13,6 +13,8 @@
 //! It talks to no API server and makes no decision. What these types and rules let pass is checked again by the
 //! operator, because a definition in a cluster may be older than the operator.
 
+#[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
+pub mod access;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod cluster;
 pub mod fields;

@@ -1,4 +1,4 @@
-//! Who may speak on the cluster port, and by whose certificates.
+//! Who may speak on the cluster port, and by whose certificates; what the data port shows.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -10,6 +10,21 @@ use serde::{Deserialize, Serialize};
 pub struct Tls {
     /// Between nodes, and from the operator to the nodes: the cluster port.
     pub peer: PeerTls,
+
+    /// For applications: the data port. Left out, it speaks no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataTls>,
+}
+
+/// The data port's certificate. The port then speaks TLS only (HTTP/2 and HTTP/1.1), and asks for no certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DataTls {
+    /// A Secret of this namespace with `tls.crt` and `tls.key`, such as a `Certificate` of cert-manager makes, for the names under which applications call.
+    /// It is mounted into the pods and read again when it changes, so renewing it restarts nothing; setting, removing or changing this name rolls the pods,
+    /// and each speaks TLS once it is replaced.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
 }
 
 /// The cluster port's certificates. Renewed and replaced without restarting a pod.

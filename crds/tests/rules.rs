@@ -71,6 +71,14 @@ fn what_is_sound_is_taken() {
         &[("/spec/tls", json!({"peer": {"mode": "Disabled"}}))],
         &[("/spec/tls", json!({"peer": {"mode": "CaSecret", "secretName": "mine"}}))],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 2, "purgeTimeoutMilliseconds": 2000}))],
+        &[("/spec/tls", json!({"data": {"secretName": "shown"}}))],
+        &[(
+            "/spec/access",
+            json!({"secretName": "tokens", "tokens": [
+                {"name": "reader", "groups": ["users"], "verbs": ["Get"]},
+                {"name": "writer.v2", "verbs": ["Get", "Set", "Remove"]},
+            ]}),
+        )],
         &[
             ("/spec/loaders/0/retry", json!({"maxAttempts": 5})),
             ("/spec/loaders/0/circuitBreaker", json!({"failurePercent": 100, "openSeconds": 300})),
@@ -170,6 +178,18 @@ fn a_secret_is_named_where_it_is_used_and_only_there() {
             &[("/spec/tls", json!({"peer": {"mode": "OperatorManaged", "secretName": "mine"}}))],
             "secretName must be set where mode is CaSecret, and only there",
         ),
+    ]);
+}
+
+#[test]
+fn a_token_is_for_groups_that_there_are_and_its_name_can_be_a_file() {
+    let tokens = |of: Value| [("/spec/access", json!({"secretName": "tokens", "tokens": [of]}))];
+    refused(&[
+        (
+            &tokens(json!({"name": "a", "groups": ["users", "nobody"], "verbs": ["Get"]})),
+            "access.tokens[].groups must name entries of groups",
+        ),
+        (&tokens(json!({"name": ".a", "verbs": ["Get"]})), "tokens[].name must not start with '.'"),
     ]);
 }
 

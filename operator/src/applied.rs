@@ -104,7 +104,7 @@ mod tests {
         let mut cluster = CacheCluster::new("c", serde_json::from_str("{}").expect("a spec"));
         cluster.metadata.namespace = Some("shop".into());
         let defaults = plan::Defaults { node_image: "i".into(), namespace: "operators".into() };
-        let made = plan::children(&cluster, &defaults);
+        let made = plan::children(&cluster, &defaults, &plan::mounts::Mounts::default());
         let (budget, policy) = (made.budget.clone().expect("one"), made.policy.clone().expect("one"));
         let marks = made.services.iter().map(mark);
         let marks = marks.chain([mark(&made.statefulset), mark(&budget), mark(&policy)]).collect();
@@ -124,7 +124,7 @@ mod tests {
         policies_writer.apply_watcher_event(&watcher::Event::Apply(policy));
         cluster.spec.replicas = replicas;
         let seen = Children { services, statefulsets, budgets, policies };
-        applied.still(&plan::children(&cluster, &defaults), &seen).is_some()
+        applied.still(&plan::children(&cluster, &defaults, &plan::mounts::Mounts::default()), &seen).is_some()
     }
 
     #[test]

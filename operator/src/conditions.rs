@@ -17,7 +17,7 @@ pub const CERTIFICATES_READY: &str = "CertificatesReady";
 pub const LOADERS_REACHABLE: &str = "LoadersReachable";
 /// The operator leaves the cluster alone, as the spec says.
 pub const PAUSED: &str = "Paused";
-/// Every node runs the groups and loaders of the spec.
+/// Every node runs the groups, loaders and rules of the spec, and may mount the Secrets that it names.
 pub const CONFIGURATION_APPLIED: &str = "ConfigurationApplied";
 
 /// The reasons, but for those of pods, which are in [`crate::pods`].
@@ -70,6 +70,8 @@ pub mod reason {
     pub const MANAGED: &str = "Managed";
     /// ConfigurationApplied: all nodes run it.
     pub const APPLIED: &str = "Applied";
+    /// ConfigurationApplied: a Secret that the pods are to mount is not there, or not of use.
+    pub const SECRET_PENDING: &str = "SecretPending";
     /// ConfigurationApplied: some node does not run it yet.
     pub const PENDING: &str = "Pending";
     /// ConfigurationApplied: some node refuses it.

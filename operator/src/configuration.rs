@@ -1,4 +1,4 @@
-//! From the groups and loaders of a spec to the configuration that nodes are given; every fault is named.
+//! From the groups, loaders and rules of a spec to the configuration that nodes are given; every fault is named.
 //!
 //! The definition's own rules refuse most of these faults at `kubectl apply`. They are checked again here because the
 //! definition in the cluster may be older than this operator.
@@ -10,6 +10,8 @@ use groupcache_crds::invalidation::{DEFAULT_PURGE_TIMEOUT_MILLISECONDS, DEFAULT_
 use groupcache_crds::{AbandonedLoads, CacheClusterSpec, Group, Loader, Quantity};
 use groupcache_proto::cluster;
 use tonic::transport::Uri;
+
+mod access;
 
 /// After this long without a word a node has certainly stopped serving copies, unless a spec says otherwise.
 pub const STALENESS_BOUND_MS: u64 = DEFAULT_STALENESS_BOUND_SECONDS as u64 * 1000;
@@ -27,10 +29,11 @@ pub fn configuration(spec: &CacheClusterSpec) -> Result<cluster::Configuration, 
     check_names(spec, &mut faults);
     check_memory(spec, &mut faults);
     let (staleness_bound_ms, purge_timeout_ms) = invalidation(spec, &mut faults);
+    let access = Some(access::access(spec, &mut faults));
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(cluster::Configuration { groups, loaders, staleness_bound_ms, purge_timeout_ms })
+    Ok(cluster::Configuration { groups, loaders, staleness_bound_ms, purge_timeout_ms, access })
 }
 
 fn invalidation(spec: &CacheClusterSpec, faults: &mut Vec<String>) -> (u64, u64) {

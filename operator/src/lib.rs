@@ -30,6 +30,7 @@ pub mod lease;
 pub mod ledger;
 pub mod metrics;
 pub mod monitors;
+pub mod mounted;
 pub mod names;
 pub mod observe;
 pub mod operator;

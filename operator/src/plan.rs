@@ -1,8 +1,9 @@
-//! What must exist for a cluster: a pure function of the object, one file per kind.
+//! What must exist for a cluster: a pure function of the object and its Secrets, one file per kind.
 
 pub mod disruption;
 mod marks;
 pub mod monitor;
+pub mod mounts;
 pub mod network;
 mod placement;
 pub mod services;
@@ -16,6 +17,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::Serialize;
 
 use crate::plan::monitor::PodMonitor;
+use crate::plan::mounts::Mounts;
 
 /// What the operator was told at its start and every plan needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +49,12 @@ pub fn image<'a>(cluster: &'a CacheCluster, defaults: &'a Defaults) -> &'a str {
     cluster.spec.image.as_deref().unwrap_or(&defaults.node_image)
 }
 
-/// The children of this cluster.
+/// The children of this cluster, whose pods mount these Secrets of the user's.
 #[must_use]
-pub fn children(cluster: &CacheCluster, defaults: &Defaults) -> Children {
+pub fn children(cluster: &CacheCluster, defaults: &Defaults, mounts: &Mounts) -> Children {
     Children {
         services: vec![services::ready(cluster), services::members(cluster), services::balanced(cluster)],
-        statefulset: statefulset::statefulset(cluster, image(cluster, defaults)),
+        statefulset: statefulset::statefulset(cluster, image(cluster, defaults), mounts),
         budget: disruption::budget(cluster),
         policy: network::policy(cluster, &defaults.namespace),
         monitor: monitor::monitor(cluster),

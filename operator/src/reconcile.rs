@@ -20,9 +20,10 @@ use crate::configuration::configuration;
 use crate::context::{Context, Error, Memory};
 use crate::ledger::settle::{Settlement, Watch};
 use crate::ledger::{self, Held, Known, Refused, Wanted, chain, store};
+use crate::mounted::{self, Looked};
 use crate::names::Key;
 use crate::observe::{Observed, observe, version_in};
-use crate::plan;
+use crate::plan::{self, mounts::Mounts};
 use crate::pods::{NAME_TAKEN, Problem};
 use crate::push::{Published, Target};
 use crate::report::{self, Report};
@@ -53,7 +54,9 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
 
     let mut memory = recalled(cluster, context, &key).await?;
     let is_paused = cluster.spec.management_state == ManagementState::Paused;
-    let (statefulset, mut unmade) = children(cluster, context, &mut memory, is_paused).await?;
+    let Looked { mounts, pending } = mounted::look(&context.client, cluster).await?;
+    let mounts = (!is_paused).then_some(&mounts);
+    let (statefulset, mut unmade) = children(cluster, context, &mut memory, mounts).await?;
     let observed = observe(&context.client, cluster, statefulset.metadata.uid.as_deref(), now).await?;
     if let Some(text) = &observed.page.stranger {
         unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
@@ -70,12 +73,9 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         advance(cluster, context, &observed, &reports, passed_on, &mut memory).await?;
     context.push.publish(&key, published(&held), targets(&observed, &secured, memory.shown.as_ref()));
 
-    let rollout = Rollout {
-        pods: &observed.pods,
-        update_revision: update_revision(&statefulset),
-        replicas: usize::try_from(cluster.spec.replicas).unwrap_or(0),
-        at_rest: at_rest(&held, &reports),
-    };
+    let replicas = usize::try_from(cluster.spec.replicas).unwrap_or(0);
+    let (update_revision, at_rest) = (update_revision(&statefulset), at_rest(&held, &reports));
+    let rollout = Rollout { pods: &observed.pods, update_revision, replicas, at_rest };
     let blocked = if is_paused { Ok(None) } else { evict::next(cluster, context, &rollout).await };
     let withholds = wanted.as_ref().is_ok_and(|wanted| *wanted != held.configuration);
     let facts = Facts {
@@ -91,6 +91,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         reports: &reports,
         guarded: &roster.guarded,
         unmade: &unmade,
+        pending: &pending,
         certificates: &secured,
         pause: is_paused.then_some(Pause { withholds }),
         faults: wanted.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
@@ -100,10 +101,16 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     context.metrics.in_force(&key, &held.snapshot, facts.unconverged(), roster.guarded.len());
     tell(cluster, context, &status::status(&facts)).await?;
 
-    // Nobody tells when a name becomes free, a budget allows, or the API server changes its mind.
-    let retry = (!unmade.is_empty() || blocked?.is_some() || !secured.is_steady()).then_some(REFUSED_AGAIN);
-    let look_again = [roster.look_again_in, settlement.look_again_in(), retry].into_iter().flatten().min();
-    Ok(Action::requeue(look_again.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)))
+    let waits = !unmade.is_empty() || !pending.is_empty() || !secured.is_steady() || blocked?.is_some();
+    Ok(look_again(waits, &roster, &settlement))
+}
+
+/// When the cluster is looked at again though nothing happens.
+fn look_again(waits: bool, roster: &Roster, settlement: &Settlement) -> Action {
+    // Nobody tells when a name becomes free, a Secret is made, a budget allows, or the API server changes its mind.
+    let retry = waits.then_some(REFUSED_AGAIN);
+    let soonest = [roster.look_again_in, settlement.look_again_in(), retry].into_iter().flatten().min();
+    Action::requeue(soonest.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
 }
 
 /// What is remembered of the cluster, with certificates: without them its pods do not start.
@@ -116,18 +123,18 @@ async fn recalled(cluster: &CacheCluster, context: &Context, key: &Key) -> Resul
     Ok(memory)
 }
 
-/// Makes the children what they should be, if they are not. The pods that are go on under the StatefulSet that is.
+/// Makes the children what they should be, if they are not; without `mounts` they are left alone. The pods that are go on under the StatefulSet that is.
 async fn children(
     cluster: &CacheCluster,
     context: &Context,
     memory: &mut Memory,
-    is_paused: bool,
+    mounts: Option<&Mounts>,
 ) -> Result<(StatefulSet, Vec<Problem>), Error> {
     let (client, key) = (&context.client, ObjectRef::from_obj(cluster));
-    if is_paused {
+    let Some(mounts) = mounts else {
         return Ok((apply::held_statefulset(client, cluster).await?.unwrap_or_default(), Vec::new()));
-    }
-    let wanted = plan::children(cluster, &context.defaults);
+    };
+    let wanted = plan::children(cluster, &context.defaults, mounts);
     orphans::remove(client, cluster, &wanted, &context.children).await?;
     let monitor = monitors::tend(client, cluster, wanted.monitor.as_ref(), &mut memory.monitor).await?;
     context.remember(&key, memory.clone());

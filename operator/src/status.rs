@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     pub certificates: &'a certificates::State,
     /// What the operator leaves undone, if it is told to leave the cluster alone.
     pub pause: Option<Pause>,
+    /// Which Secrets are not there that the pods are to mount, or not of use.
+    pub pending: &'a [String],
     /// What is wrong with the spec's groups and loaders.
     pub faults: &'a [String],
     /// The moment of the look.
@@ -230,6 +232,10 @@ impl Facts<'_> {
         }
         if let Some(withheld) = self.withheld_configuration() {
             return withheld;
+        }
+        if !self.pending.is_empty() {
+            let message = format!("{}; pods that run go on as they are", self.pending.join("; "));
+            return finding("False", reason::SECRET_PENDING, message);
         }
         let refusals = self.live().filter_map(|endpoint| {
             let refusal = self.reports.get(&endpoint.pod_uid)?.refusal.as_ref()?;

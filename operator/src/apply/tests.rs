@@ -67,8 +67,8 @@ fn failure(code: StatusCode, message: &str) -> Response<Body> {
 async fn make(server: &Server) -> Made {
     let mut cluster = CacheCluster::new("c", serde_json::from_str("{}").expect("a spec"));
     (cluster.metadata.namespace, cluster.metadata.uid) = (Some("shop".into()), Some("ours".into()));
-    let wanted =
-        plan::children(&cluster, &plan::Defaults { node_image: "i".into(), namespace: "operators".into() });
+    let defaults = plan::Defaults { node_image: "i".into(), namespace: "operators".into() };
+    let wanted = plan::children(&cluster, &defaults, &plan::mounts::Mounts::default());
     children(&server.client(), &cluster, &wanted).await.expect("an answer")
 }
 

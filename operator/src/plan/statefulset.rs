@@ -1,6 +1,6 @@
 //! The StatefulSet: the pods, each a cache node with an address of its own.
 //!
-//! Groups and loaders are not in the pod template: they reach running nodes with the membership, so that changing them restarts
+//! Groups, loaders and rules of access are not in the pod template: they reach running nodes with the membership, so that changing them restarts
 //! no pod. Pods start and stop in parallel, and none is replaced by the StatefulSet itself: the operator evicts them one by one.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use crate::names;
+use crate::plan::mounts::Mounts;
 use crate::plan::{marks, placement};
 
 /// Where a node keeps the last membership it applied.
@@ -38,7 +39,7 @@ const USER: i64 = 65532;
 
 /// The pods of this cluster, running this image.
 #[must_use]
-pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
+pub fn statefulset(cluster: &CacheCluster, image: &str, mounts: &Mounts) -> StatefulSet {
     let selector = LabelSelector { match_labels: Some(names::selector(cluster)), ..LabelSelector::default() };
     StatefulSet {
         metadata: names::child(cluster, names::base(cluster)),
@@ -51,7 +52,7 @@ pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
                 rolling_update: None,
             }),
             revision_history_limit: Some(3),
-            template: template(cluster, image, &selector),
+            template: template(cluster, (image, mounts), &selector),
             selector,
             ..StatefulSetSpec::default()
         }),
@@ -59,7 +60,11 @@ pub fn statefulset(cluster: &CacheCluster, image: &str) -> StatefulSet {
     }
 }
 
-fn template(cluster: &CacheCluster, image: &str, selector: &LabelSelector) -> PodTemplateSpec {
+fn template(
+    cluster: &CacheCluster,
+    (image, mounts): (&str, &Mounts),
+    selector: &LabelSelector,
+) -> PodTemplateSpec {
     let restarted = cluster.annotations().get_key_value(names::RESTARTED_AT);
     let annotations = restarted.into_iter().map(|(key, at)| (key.clone(), at.clone()));
     let made_for = cluster.uid().map(|uid| (names::CLUSTER_UID.to_owned(), uid));
@@ -69,8 +74,8 @@ fn template(cluster: &CacheCluster, image: &str, selector: &LabelSelector) -> Po
         termination_grace_period_seconds: Some(i64::from(cluster.spec.drain_seconds) + STOP_SECONDS),
         security_context: Some(pod_security()),
         image_pull_secrets: pull_secrets(cluster),
-        containers: vec![container(cluster, image)],
-        volumes: Some(volumes(cluster)),
+        containers: vec![container(cluster, image, mounts)],
+        volumes: Some(volumes(cluster).into_iter().chain(mounts.volumes()).collect()),
         ..PodSpec::default()
     };
     let mut metadata = ObjectMeta {
@@ -133,12 +138,12 @@ fn is_secured(cluster: &CacheCluster) -> bool {
     cluster.spec.tls.peer.mode != PeerTlsMode::Disabled
 }
 
-fn container(cluster: &CacheCluster, image: &str) -> Container {
+fn container(cluster: &CacheCluster, image: &str, mounts: &Mounts) -> Container {
     Container {
         name: "cache".to_owned(),
         image: Some(image.to_owned()),
         image_pull_policy: cluster.spec.image_pull_policy.map(|policy| policy.as_str().to_owned()),
-        args: Some(args(cluster)),
+        args: Some(args(cluster).into_iter().chain(mounts.args()).collect()),
         env: Some(vec![
             field("POD_NAME", "metadata.name"),
             field("POD_UID", "metadata.uid"),
@@ -160,12 +165,12 @@ fn container(cluster: &CacheCluster, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(mounts(cluster)),
+        volume_mounts: Some(own_mounts(cluster).into_iter().chain(mounts.mounts()).collect()),
         ..Container::default()
     }
 }
 
-fn mounts(cluster: &CacheCluster) -> Vec<VolumeMount> {
+fn own_mounts(cluster: &CacheCluster) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),

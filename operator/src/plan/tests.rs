@@ -36,8 +36,14 @@ podMetadata: { labels: { team: shop, groupcache.dev/cluster: other }, annotation
 serviceMetadata: { annotations: { dns.example/hostname: cache.example } }
 podDisruptionBudget: { maxUnavailable: 2 }
 networkPolicy: { mode: Disabled }
+tls: { data: { secretName: shown } }
+access: { secretName: tokens, tokens: [{ name: shop, groups: [users], verbs: [Get] }] }
 monitoring: { podMonitor: { mode: Managed, intervalSeconds: 15, labels: { release: prometheus, groupcache.dev/cluster: other } } }
 ";
+
+fn children(cluster: &CacheCluster, defaults: &Defaults) -> Children {
+    super::children(cluster, defaults, &Mounts::asked(cluster))
+}
 
 fn rendered(children: &Children) -> String {
     let services = children.services.iter().map(yaml);
@@ -77,6 +83,8 @@ fn groups_and_loaders_leave_the_pods_alone() {
     let mut without = with.clone();
     without.spec.groups.clear();
     without.spec.loaders.clear();
+    // Rules go to running nodes; only which Secret holds the tokens is the pods'.
+    without.spec.access.as_mut().expect("rules").tokens.clear();
     assert_eq!(children(&with, &defaults()), children(&without, &defaults()));
 }
 

@@ -2,6 +2,7 @@
 
 mod loaders;
 mod paused;
+mod pending;
 mod served;
 mod settling;
 mod unmade;
@@ -29,6 +30,7 @@ struct World {
     reports: HashMap<String, Report>,
     guarded: Vec<String>,
     unmade: Vec<Problem>,
+    pending: Vec<String>,
     faults: Vec<String>,
     pause: Option<Pause>,
     settled: Version,
@@ -63,6 +65,7 @@ impl World {
             reports: names.iter().map(|name| ((*name).to_owned(), report())).collect(),
             guarded: Vec::new(),
             unmade: Vec::new(),
+            pending: Vec::new(),
             faults: Vec::new(),
             pause: None,
             settled: V,
@@ -108,6 +111,7 @@ impl World {
             reports: &self.reports,
             guarded: &self.guarded,
             unmade: &self.unmade,
+            pending: &self.pending,
             certificates: &certificates::State::Disabled,
             pause: self.pause,
             faults: &self.faults,

@@ -99,7 +99,7 @@ fn it_selects_the_pods_that_are_made_and_no_others() {
     let policy = policy(&ours, "groupcache-system").expect("a policy");
     let defaults =
         crate::plan::Defaults { node_image: "node:1".into(), namespace: "groupcache-system".into() };
-    let made = crate::plan::children(&ours, &defaults).statefulset;
+    let made = crate::plan::children(&ours, &defaults, &crate::plan::mounts::Mounts::default()).statefulset;
     let template = made.spec.expect("a spec").template.metadata.expect("metadata").labels.expect("labels");
     let pods = policy.spec.as_ref().and_then(|spec| spec.pod_selector.clone()).expect("a selector");
     assert!(selects(&pods, &template));
