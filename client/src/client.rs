@@ -17,6 +17,7 @@ use crate::nodes::{Nodes, root_cause};
 use crate::resolve::{Dns, Resolve};
 use crate::target::Target;
 use crate::throttle::Throttle;
+use crate::token::Token;
 
 /// Longest answer that is read, in bytes: eight values of the largest size a group can allow.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -36,6 +37,7 @@ struct Inner {
     deadline: Duration,
     change_deadline: Duration,
     throttle: Throttle,
+    token: Option<Token>,
     attempts: AtomicU64,
     failed: AtomicU64,
     retries: AtomicU64,
@@ -94,21 +96,22 @@ pub struct Attempts {
 
 // Here, where a client is made: the settings need not know what is made of them.
 impl Builder {
-    /// Resolves `addresses` (`dns:///host:port`, `http://host:port` or `host:port`, several divided by commas) and waits for the first connection.
+    /// Resolves `addresses` (`dns:///host:port`, `https://host:port` or `host:port`, several divided by commas) and waits for the first connection.
     ///
     /// # Errors
     /// If an address is malformed, or if no node is connected when the deadline passes.
     pub async fn connect(self, addresses: &str) -> Result<Client, ConnectError> {
         let targets: Vec<Target> =
             addresses.split(',').map(|address| address.trim().parse()).collect::<Result<_, _>>()?;
-        self.connect_resolved(Dns::new(targets)).await
+        self.for_targets(&targets)?.connect_resolved(Dns::new(targets)).await
     }
 
     /// The same, with the addresses that `resolver` names.
     ///
     /// # Errors
-    /// If no node is connected when the deadline passes.
-    pub async fn connect_resolved(self, resolver: impl Resolve) -> Result<Client, ConnectError> {
+    /// If no node is connected when the deadline passes, or TLS is asked for and no name for the nodes.
+    pub async fn connect_resolved(mut self, resolver: impl Resolve) -> Result<Client, ConnectError> {
+        self.tls = self.tls.map(|tls| tls.named([])).transpose()?;
         let nodes = Nodes::start(&self, Arc::new(resolver));
         let deadline = tokio::time::Instant::now() + self.deadline;
         match nodes.wait(deadline, None).await {
@@ -139,6 +142,7 @@ impl Client {
             deadline: config.deadline,
             change_deadline: config.change_deadline,
             throttle: Throttle::default(),
+            token: config.token.clone(),
             attempts: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -287,6 +291,9 @@ impl Client {
             };
             inner.attempts.fetch_add(1, Ordering::Relaxed);
             let mut request = Request::new(request.clone());
+            if let Some(token) = &inner.token {
+                token.put_on(&mut request);
+            }
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
             let client =
                 CacheServiceClient::new(node.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);

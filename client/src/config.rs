@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::tls::Tls;
+use crate::token::Token;
+
 /// Attempts per call: the first, and one retry at another node after UNAVAILABLE.
 pub const MAX_ATTEMPTS: u32 = 2;
 
@@ -16,6 +19,8 @@ pub struct Builder {
     pub(crate) keepalive_every: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) connections_per_node: usize,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) token: Option<Token>,
 }
 
 impl fmt::Debug for Builder {
@@ -35,6 +40,8 @@ impl Default for Builder {
             keepalive_every: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(2),
             connections_per_node: 1,
+            tls: None,
+            token: None,
         }
     }
 }
@@ -80,6 +87,20 @@ impl Builder {
     #[must_use]
     pub fn connections_per_node(mut self, connections: usize) -> Self {
         self.connections_per_node = connections.clamp(1, 64);
+        self
+    }
+
+    /// TLS on every connection, whatever the addresses say. Default: where an address begins with `https://`, trusting whom the system trusts.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The token to send with each call, where the nodes ask for one. Default none.
+    #[must_use]
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
         self
     }
 }

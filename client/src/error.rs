@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::target::AddressError;
+use crate::tls::TlsError;
 
 /// Why there is no client.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -14,6 +15,9 @@ pub enum ConnectError {
     /// An address is malformed.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// TLS cannot be spoken as it is asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No node could be reached in time; with what was met last.
     #[error("no cache node could be reached: {0}")]
     NoNode(String),
@@ -37,6 +41,9 @@ pub enum GetError {
     /// The key or the group's name is over a limit: the call is wrong.
     #[error("{0}")]
     InvalidArgument(String),
+    /// The nodes know no token of this client's, or it allows something else: the configuration is wrong.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The loader failed, or something else that only its text explains.
     #[error("{message} ({code:?})")]
     Failed {
@@ -110,6 +117,7 @@ impl GetError {
             Code::ResourceExhausted => GetError::Overloaded(message),
             Code::FailedPrecondition => GetError::UnknownGroup(message),
             Code::InvalidArgument => GetError::InvalidArgument(message),
+            Code::Unauthenticated | Code::PermissionDenied => GetError::NotAllowed(message),
             code => GetError::Failed { code, message },
         }
     }
@@ -123,6 +131,7 @@ impl GetError {
             GetError::Overloaded(_) => "overloaded",
             GetError::UnknownGroup(_) => "unknown_group",
             GetError::InvalidArgument(_) => "invalid_argument",
+            GetError::NotAllowed(_) => "not_allowed",
             GetError::Failed { .. } => "failed",
         }
     }

@@ -19,15 +19,20 @@
 //!
 //! * [`client`]: the calls, and the one retry.
 //! * [`config`]: the settings with their defaults; `service-config.json` beside this crate says the same to gRPC in other languages.
+//! * [`dial`]: one connection to one node.
 //! * [`error`]: why a call gave nothing, one variant per reaction.
+//! * [`tls`] and [`token`]: whom the client trusts, and what it shows, where the nodes ask for it.
 //! * [`target`] and [`resolve`]: from a name to addresses. `nodes` keeps the connections, `throttle` bounds the retries.
 //!
-//! It does not know the ring: a node that does not own a key fetches it. It keeps no values. It speaks no TLS yet.
+//! It does not know the ring: a node that does not own a key fetches it. It keeps no values.
 
 pub mod client;
 pub mod config;
+pub mod dial;
 pub mod error;
 mod nodes;
 pub mod resolve;
 pub mod target;
 mod throttle;
+pub mod tls;
+pub mod token;

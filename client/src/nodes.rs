@@ -19,9 +19,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::config::Builder;
+use crate::dial::dial;
 use crate::resolve::Resolve;
 
 /// The pause before a lost or failed connection is tried again; doubled with each failure up to [`LONGEST_PAUSE`].
@@ -191,19 +192,9 @@ async fn watch_addresses(shared: Arc<Shared>, resolver: Arc<dyn Resolve>, config
 
 /// Connects, lists the connection, and starts again once a call finds it broken.
 async fn keep_connected(shared: Arc<Shared>, address: SocketAddr, connection: usize, config: Builder) {
-    let endpoint = match Endpoint::from_shared(format!("http://{address}")) {
-        Ok(endpoint) => endpoint,
-        Err(error) => return shared.note(format!("{address}: {error}")),
-    };
-    let endpoint = endpoint
-        .connect_timeout(config.connect_timeout)
-        .http2_keep_alive_interval(config.keepalive_every)
-        .keep_alive_timeout(config.keepalive_timeout)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
     let mut pause = FIRST_PAUSE;
     loop {
-        match endpoint.connect().await {
+        match dial(&config, address).await {
             Ok(channel) => {
                 let (broken, connected) = (Arc::new(Notify::new()), Instant::now());
                 let node = Ready { address, connection, channel, broken: broken.clone() };

@@ -1,4 +1,4 @@
-//! The addresses a user writes: `dns:///host:port`, `http://host:port` or `host:port`.
+//! The addresses a user writes: `dns:///host:port`, `http://host:port`, `https://host:port` or `host:port`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,11 +15,13 @@ pub struct Target {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// True if TLS is to be spoken: the address begins with `https://`.
+    pub tls: bool,
 }
 
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{text:?} is no address: {reason}; write dns:///host:port, http://host:port or host:port")]
+#[error("{text:?} is no address: {reason}; write dns:///host:port, https://host:port or host:port")]
 pub struct AddressError {
     text: String,
     reason: &'static str,
@@ -30,10 +32,8 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let wrong = |reason| AddressError { text: text.to_owned(), reason };
-        if text.starts_with("https://") {
-            return Err(wrong("TLS is not spoken yet"));
-        }
-        let rest = ["dns:///", "dns:", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let rest =
+            ["dns:///", "dns:", "http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
         let rest = rest.unwrap_or(text);
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -53,7 +53,7 @@ impl FromStr for Target {
             Some(port) => port.parse().map_err(|_| wrong("its port is no number from 1 to 65535"))?,
             None => DATA_PORT,
         };
-        Ok(Target { host: host.to_owned(), port })
+        Ok(Target { host: host.to_owned(), port, tls: text.starts_with("https://") })
     }
 }
 
@@ -80,10 +80,12 @@ mod tests {
             ("quickstart", "quickstart:8080"),
             ("[::1]:80", "[::1]:80"),
             ("http://[::1]", "[::1]:8080"),
+            ("https://cache.shop:1/", "cache.shop:1"),
         ] {
-            assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
+            let target = text.parse::<Target>().unwrap();
+            assert_eq!((target.to_string().as_str(), target.tls), (shown, text.starts_with("https")));
         }
-        for wrong in ["", ":80", "https://a:1", "http://a:1/b", "redis://a:1", "a:b", "a:70000"] {
+        for wrong in ["", ":80", "https://", "http://a:1/b", "redis://a:1", "a:b", "a:70000"] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
     }

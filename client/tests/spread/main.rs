@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a helper of a test too it fails the test")]
 
 mod groupcachectl;
+mod secured;
 mod stub;
 
 use std::net::{SocketAddr, TcpListener};

@@ -34,6 +34,7 @@ struct Node {
     calls: Arc<AtomicU64>,
     stored: Arc<Mutex<Option<SetRequest>>>,
     removed: Arc<Mutex<Option<RemoveRequest>>>,
+    authorization: Arc<Mutex<Option<String>>>,
 }
 
 pub(crate) struct Stub {
@@ -54,6 +55,7 @@ impl Stub {
             calls: Arc::default(),
             stored: Arc::default(),
             removed: Arc::default(),
+            authorization: Arc::default(),
         };
         let service = CacheServiceServer::new(node.clone());
         runtime.spawn(async move {
@@ -79,6 +81,11 @@ impl Stub {
     /// The last Remove it took.
     pub(crate) fn removed(&self) -> RemoveRequest {
         self.node.removed.lock().clone().unwrap()
+    }
+
+    /// What the last Get showed.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        self.node.authorization.lock().clone()
     }
 
     pub(crate) fn say(&self, says: Says) {
@@ -129,7 +136,9 @@ impl Node {
 
 #[tonic::async_trait]
 impl CacheService for Node {
-    async fn get(&self, _: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+    async fn get(&self, asked: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let shown = asked.metadata().get("authorization").and_then(|shown| shown.to_str().ok());
+        *self.authorization.lock() = shown.map(ToOwned::to_owned);
         self.answer().await.map(Response::new)
     }
 

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use groupcache_client::client::Client;
 use groupcache_client::config::Builder;
+use groupcache_client::tls::Tls;
+use groupcache_client::token::Token;
 
 use crate::output::Output;
 
@@ -31,13 +34,22 @@ pub(crate) struct Args {
 /// What every command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Shared {
-    /// The cluster's data port: dns:///HOST:PORT, http://HOST:PORT or HOST:PORT; several divided by commas.
+    /// The cluster's data port: dns:///HOST:PORT, https://HOST:PORT or HOST:PORT; several divided by commas.
     /// Every address behind a name is used.
     #[arg(long, env = "GROUPCACHE_ADDRESS", default_value = "127.0.0.1:8080", global = true)]
     pub(crate) address: String,
     /// When a call is given up, its retry included. The default is 5s, and 10s for set, remove and flush: they take longer where a node is away.
     #[arg(long, value_parser = humantime::parse_duration, global = true)]
     pub(crate) deadline: Option<Duration>,
+    /// A PEM file with the authorities to trust. With it TLS is spoken whatever --address says; https:// alone trusts whom the system trusts.
+    #[arg(long, value_name = "FILE", env = "GROUPCACHE_CA_FILE", global = true)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The name that the nodes' certificates are for; without it the host in --address.
+    #[arg(long, value_name = "NAME", env = "GROUPCACHE_SERVER_NAME", global = true)]
+    pub(crate) server_name: Option<String>,
+    /// A file with the token to send, where the nodes ask for one.
+    #[arg(long, value_name = "FILE", env = "GROUPCACHE_TOKEN_FILE", global = true)]
+    pub(crate) token_file: Option<PathBuf>,
     /// For whom the output is.
     #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
     pub(crate) output: Output,
@@ -45,11 +57,31 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// A client's settings as these arguments have them.
-    pub(crate) fn builder(&self) -> Builder {
-        match self.deadline {
+    pub(crate) fn builder(&self) -> anyhow::Result<Builder> {
+        let mut builder = match self.deadline {
             Some(deadline) => Client::builder().deadline(deadline).change_deadline(deadline),
             None => Client::builder(),
+        };
+        if let Some(tls) = self.tls()? {
+            builder = builder.tls(tls);
         }
+        if let Some(file) = &self.token_file {
+            builder = builder.token(Token::file(file).context("--token-file")?);
+        }
+        Ok(builder)
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        let tls = match &self.ca_file {
+            Some(file) => {
+                let pem = std::fs::read(file).with_context(|| format!("--ca-file {}", file.display()))?;
+                Tls::authorities(&pem).with_context(|| format!("--ca-file {}", file.display()))?
+            }
+            None if self.server_name.is_some() => Tls::system()?,
+            None => return Ok(None),
+        };
+        let Some(name) = &self.server_name else { return Ok(Some(tls)) };
+        Ok(Some(tls.server_name(name).context("--server-name")?))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::output::{Outcome, Output, bytes_field};
 
 /// Connects as the shared arguments say.
 pub(crate) async fn connect(shared: &Shared) -> anyhow::Result<Client> {
-    let client = shared.builder().connect(&shared.address).await;
+    let client = shared.builder()?.connect(&shared.address).await;
     client.with_context(|| format!("cannot reach {} (--address or GROUPCACHE_ADDRESS)", shared.address))
 }
 

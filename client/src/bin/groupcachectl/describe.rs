@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use groupcache_client::config::Builder;
+use groupcache_client::dial::dial;
 use groupcache_client::resolve::{Dns, Resolve};
 use groupcache_client::target::Target;
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{DescribeRequest, DescribeResponse, MemberState};
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tonic::transport::Endpoint;
 
 use crate::args::Shared;
 use crate::output::{Outcome, Output};
@@ -22,6 +23,7 @@ pub(crate) async fn describe(shared: &Shared) -> anyhow::Result<Outcome> {
     let addresses = &shared.address;
     let targets = addresses.split(',').map(|address| address.trim().parse());
     let targets: Vec<Target> = targets.collect::<Result<_, _>>().context("--address")?;
+    let builder = shared.builder()?.for_targets(&targets).context("--address")?;
     let mut nodes = Dns::new(targets).resolve().await?;
     nodes.sort_unstable();
     nodes.dedup();
@@ -32,7 +34,7 @@ pub(crate) async fn describe(shared: &Shared) -> anyhow::Result<Outcome> {
     let mut failed = false;
     let mut reports = Vec::new();
     for node in nodes {
-        let answer = match timeout(patience, ask(node)).await {
+        let answer = match timeout(patience, ask(&builder, node)).await {
             Ok(answer) => answer,
             Err(_) => Err(anyhow::anyhow!("no answer within {patience:?}")),
         };
@@ -52,9 +54,9 @@ pub(crate) async fn describe(shared: &Shared) -> anyhow::Result<Outcome> {
     Ok(if failed { Outcome::Failed } else { Outcome::Done })
 }
 
-async fn ask(node: SocketAddr) -> anyhow::Result<DescribeResponse> {
-    let channel = Endpoint::from_shared(format!("http://{node}"))?.connect().await?;
-    let answer = ClusterServiceClient::new(channel).describe(DescribeRequest {}).await;
+async fn ask(builder: &Builder, node: SocketAddr) -> anyhow::Result<DescribeResponse> {
+    let channel = dial(builder, node).await?;
+    let answer = ClusterServiceClient::new(channel).describe(builder.authorized(DescribeRequest {})).await;
     answer
         .map(tonic::Response::into_inner)
         .map_err(|status| anyhow::anyhow!("{}: {}", status.code(), status.message()))

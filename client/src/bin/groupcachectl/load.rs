@@ -36,7 +36,7 @@ const MAX_TIMELINE: usize = 86_400;
 pub(crate) async fn load(shared: &Shared, load: &Load) -> anyhow::Result<Outcome> {
     let callers = if load.cold_key.is_some() { load.concurrent } else { load.callers } as usize;
     let connections = load.connections.unwrap_or_else(|| callers.div_ceil(CALLERS_PER_CONNECTION));
-    let builder = shared.builder().connections_per_node(connections);
+    let builder = shared.builder()?.connections_per_node(connections);
     let client = builder.connect(&shared.address).await;
     let client = client.with_context(|| format!("cannot reach {} (--address)", shared.address))?;
     if !client.wait_for_all(PATIENCE).await {
