@@ -4,6 +4,7 @@ mod api_server_down;
 mod bad_input;
 mod broken_spec;
 mod certificates;
+mod data_port;
 mod deletion;
 mod herd;
 mod kubelet_killed;
