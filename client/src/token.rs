@@ -90,7 +90,7 @@ fn read(path: &Path) -> Result<MetadataValue<Ascii>, TokenError> {
 
 fn header(text: &str) -> Result<MetadataValue<Ascii>, TokenError> {
     let text = text.trim_end();
-    if text.is_empty() || text.contains(char::is_whitespace) {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenError::Malformed);
     }
     let mut header: MetadataValue<Ascii> =

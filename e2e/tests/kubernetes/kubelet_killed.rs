@@ -1,4 +1,4 @@
-//! The kubelet of a machine is away for a minute, and a pod there is deleted meanwhile: its process serves on, and the ring goes on without it and with it.
+//! A kubelet is away for a minute and a pod of its machine is deleted meanwhile: the ring goes on without and with it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A cluster doubles from three nodes to six and shrinks back under load: new nodes get their share, and the loader hardly notices.
+//! A cluster doubles from three nodes to six and shrinks back under load, and the loader hardly notices.
 
 use std::time::{Duration, Instant};
 
