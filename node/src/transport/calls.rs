@@ -180,7 +180,7 @@ impl CallsOf<'_> {
     /// Purges every key of a group from every node.
     ///
     /// # Errors
-    /// As [`Calls::remove`].
+    /// As [`CallsOf::remove`].
     pub async fn flush(&self, group: &str, deadline: Instant) -> Result<(), CallError> {
         self.allow(Verb::Remove, group)?;
         let group = self.group(group)?;
