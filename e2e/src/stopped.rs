@@ -1,4 +1,4 @@
-//! A process that is stopped for a while, as if its machine hung: its ports are open, and it does not run.
+//! A process that is stopped for a while, as if its machine hung: nothing tells others that it does not run.
 
 use std::fs;
 use std::process::Command;

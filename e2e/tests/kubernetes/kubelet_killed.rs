@@ -1,4 +1,4 @@
-//! A kubelet is away for a minute and a pod of its machine is deleted meanwhile: the ring goes on without and with it.
+//! The kubelet of a machine is away for a minute, and a pod there is deleted meanwhile: Gets go on.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Every readiness probe fails at once and for long: the ring keeps its members, and clients their answers.
+//! Every readiness probe fails at once, for longer than a node may be not ready: the ring keeps its members.
 
 use std::time::{Duration, Instant};
 

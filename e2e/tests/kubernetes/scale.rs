@@ -1,4 +1,4 @@
-//! A cluster doubles from three nodes to six and shrinks back under load, and the loader hardly notices.
+//! Three nodes become six and three again under load: new ones get their share, the loader hardly notices.
 
 use std::time::{Duration, Instant};
 

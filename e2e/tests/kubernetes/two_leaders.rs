@@ -1,4 +1,4 @@
-//! The leading operator is stopped until another leads, and goes on in the midst of changes: nobody is taken back.
+//! The leading operator is stopped until another leads, and goes on in the midst of changes.
 
 use std::process::Command;
 use std::time::Instant;
