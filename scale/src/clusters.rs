@@ -89,14 +89,12 @@ pub(crate) fn at_rest(cluster: &CacheCluster, generation: i64) -> bool {
     let Some(status) = &cluster.status else { return false };
     let Some(membership) = &status.membership else { return false };
     let holds = |kind: &str| status.conditions.iter().any(|one| one.type_ == kind && one.status == "True");
-    let version = format!("{}.{}", membership.epoch, membership.sequence);
     status.observed_generation >= Some(generation)
         && status.observed_generation == cluster.metadata.generation
         && status.ready_replicas == wanted
         && membership.active == wanted
         && membership.acknowledged == wanted
         && membership.priors == 0
-        && membership.settled == Some(version)
         && TRUE.into_iter().all(holds)
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Cost {
 }
 
 impl Operator {
-    /// Starts it; its log goes into `folder`.
+    /// Starts it; its token is kept in `folder`, its log goes into `logs`.
     ///
     /// # Errors
     /// When its account is not there, or it cannot be started.
@@ -48,9 +48,10 @@ impl Operator {
         client: &Client,
         kubeconfig: &Path,
         folder: &Path,
+        logs: &Path,
     ) -> Result<Self> {
         let own = own_kubeconfig(client, kubeconfig, folder).await?;
-        let log = File::create(folder.join("operator.log"))?;
+        let log = File::create(logs.join("operator.log"))?;
         let child = Command::new(program)
             .args(["--node-image=groupcache-node:scale", "--admin-address=127.0.0.1:9191"])
             .args(["--lease-name", RELEASE, "--lease-namespace", NAMESPACE, "--identity=scale"])

@@ -55,7 +55,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Figures> {
     background.spawn(sight::keep_up(client.clone(), seen_tx));
 
     let operator =
-        Operator::start(&arguments.operator, &client, &arguments.kubeconfig, &arguments.logs).await?;
+        Operator::start(&arguments.operator, &client, &arguments.kubeconfig, folder.path(), &arguments.logs)
+            .await?;
     let names = (0..arguments.clusters).map(clusters::name).collect();
     let mut round = Round { arguments, client, operator, seen, pods, names, phases: Vec::new() };
     let (nodes_bytes, peers) = round.measure().await?;
