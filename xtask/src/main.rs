@@ -42,7 +42,7 @@ enum Command {
     /// Measure the operator with hundreds of clusters and with a large one; long, and no part of the tests
     ///
     /// Every node is a real one, all of them in one process; the API server and the controllers are real, and a kubelet of the command's own tells of the
-    /// pods. Fails when the operator holds more than 256 MiB, or writes anything but its Lease while nothing happens. Takes about an hour and 10 GB.
+    /// pods. Fails when the operator holds more than 256 MiB, or writes anything but its Lease while nothing happens. Wants a machine that does nothing else.
     Scale(scale::ScaleCommand),
     /// Start, stop and look at a local Kubernetes of several nodes
     #[command(subcommand)]
