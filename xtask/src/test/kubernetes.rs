@@ -41,8 +41,9 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     for (name, image) in images {
         command.env(format!("GROUPCACHE_E2E_{name}_IMAGE"), image.to_string());
     }
-    let kubelet =
-        |machine: &String| Ok(format!("{machine}={}", cluster.pid_of(&format!("kubelet-{machine}"))?));
+    let kubelet = |machine: &String| -> Result<String> {
+        Ok(format!("{machine}={}", cluster.pid_of(&format!("kubelet-{machine}"))?))
+    };
     let kubelets = cluster.nodes().iter().map(kubelet).collect::<Result<Vec<String>>>()?;
     command
         .env("GROUPCACHE_E2E_KUBECTL", kubectl.get_program())
