@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use groupcache_ring::Version;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
+use crate::expiry::after;
 use crate::grants::asker::{Asker, Asking};
 use crate::grants::grantor::Grantor;
 use crate::peer::{BarAck, BeatReply, RemoveId};
@@ -30,6 +32,10 @@ pub mod grantor;
 /// The staleness bound unless the configuration says otherwise.
 pub const DEFAULT_BOUND: Duration = Duration::from_secs(5);
 
+/// How long a Get waits for the grants under a view that has just come into force: an answer of every grantor, and what it takes some of them to
+/// fetch the view first. Beyond that the grantors are out of reach rather than slow, and waiting helps nobody.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// What [`Grants::until`] holds where no grants are needed.
 const ALWAYS: u64 = u64::MAX;
 
@@ -39,6 +45,10 @@ pub struct Grants {
     born: Instant,
     /// Nanoseconds after `born` until which copies may be served: read in each Get.
     until: AtomicU64,
+    /// Nanoseconds after `born` until which a Get may wait for the grants under the view in force; 0: they are there, or are not waited for.
+    awaited: AtomicU64,
+    /// They are there.
+    arrived: Notify,
     asker: Mutex<Asker>,
     grantor: Mutex<Grantor>,
 }
@@ -57,6 +67,8 @@ impl Grants {
         Arc::new(Grants {
             born,
             until: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
+            arrived: Notify::new(),
             asker: Mutex::new(Asker::new(DEFAULT_BOUND)),
             grantor: Mutex::new(Grantor::new(born, DEFAULT_BOUND)),
             clock,
@@ -103,12 +115,50 @@ impl Grants {
             return;
         }
         let mut asker = self.asker.lock();
-        if asker.adopt(view) {
+        let now = self.clock.now();
+        let served = self.serves(now);
+        let lapses = asker.adopt(view);
+        // Grants are asked for at once. Whoever did not serve before waits for more than an answer, and where nothing may be kept none will come.
+        if lapses {
+            self.awaited.store(0, Ordering::Release);
+        } else if served {
+            self.awaited.store(self.nanos(after(now, PATIENCE)), Ordering::Release);
+        }
+        if lapses {
             self.until.store(0, Ordering::Release);
             lapse();
         } else {
             self.publish(&mut asker);
         }
+    }
+
+    /// True while a view has just come into force and its grants are not there yet.
+    #[must_use]
+    pub fn are_awaited(&self) -> bool {
+        let awaited = self.awaited.load(Ordering::Acquire);
+        awaited > 0 && self.nanos(self.clock.now()) < awaited
+    }
+
+    /// Waits for the grants under a view that has just come into force, until `deadline` at the latest; true if it was worth it: they are there now.
+    ///
+    /// Not to wait is safe, and dear: a Get without grants asks the source for what this node still holds.
+    pub async fn wait_after_change(&self, deadline: Instant) -> bool {
+        if !self.are_awaited() {
+            return false;
+        }
+        let awaited = self.awaited.load(Ordering::Acquire);
+        let left = awaited.saturating_sub(self.nanos(self.clock.now()));
+        let until = deadline.min(after(Instant::now(), Duration::from_nanos(left)));
+        let arrival = async {
+            loop {
+                let arrival = self.arrived.notified();
+                if self.serves_now() {
+                    return;
+                }
+                arrival.await;
+            }
+        };
+        timeout_at(until, arrival).await.is_ok()
     }
 
     /// A new staleness bound for what is granted from now on.
@@ -196,6 +246,10 @@ impl Grants {
     fn publish(&self, asker: &mut Asker) {
         let until = asker.cover().map_or(0, |until| self.nanos(until));
         self.until.store(until, Ordering::Release);
+        if until > 0 {
+            self.awaited.store(0, Ordering::Release);
+            self.arrived.notify_waiters();
+        }
     }
 
     fn nanos(&self, at: Instant) -> u64 {

@@ -215,6 +215,11 @@ impl Group {
         if let Some(answer) = self.cached(key.as_bytes(), origin) {
             return Ok(answer);
         }
+        if self.waited_for_grants(&key, origin, deadline).await
+            && let Some(answer) = self.cached(key.as_bytes(), origin)
+        {
+            return Ok(answer);
+        }
         let begin = if origin == Origin::Peer { Count::PeerMisses } else { Count::Misses };
         let ending = Ending::new(&self.counters, begin);
         let (result, end) = Box::pin(self.miss(&key, origin, deadline)).await;

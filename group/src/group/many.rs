@@ -95,6 +95,10 @@ impl Group {
         if origin == Origin::Client {
             self.counters.add(Count::GetManys);
         }
+        for key in &keys {
+            // One wait is enough for all, and after it none is awaited.
+            self.waited_for_grants(key, origin, deadline).await;
+        }
         let (asked, misses) = self.look_at(keys, origin);
         let late = deadline <= Instant::now();
         let boarded = if late { Vec::new() } else { self.board_many(misses.clone(), origin) };

@@ -11,11 +11,11 @@ use crate::generation::Generations;
 use crate::grants::Grants;
 use crate::group::former::Formers;
 use crate::group::settings::QuorumLoss;
-use crate::group::{Group, Origin, Settings, Source};
+use crate::group::{Group, Origin, Settings, Source, is_mine};
 use crate::loader::Loader;
 use crate::simulation::{Rule, WORKS_ASIDE, off};
 use crate::stats::Count;
-use crate::value::Entry;
+use crate::value::{Entry, Key};
 use crate::view::View;
 
 /// What may change while the group serves, swapped as a whole: a hit reads it once.
@@ -79,6 +79,18 @@ impl Group {
             self.begin_taking_over();
         }
         self.adopted.send_replace(version);
+    }
+
+    /// Waits, for a moment, for the grants under a view that has just come into force, if this node is to answer; true if they have come.
+    ///
+    /// As if the Get had been called later: whatever it looks at is looked at after the wait, and by the clock of then (G1).
+    pub(super) async fn waited_for_grants(&self, key: &Key, origin: Origin, deadline: Instant) -> bool {
+        let would_load = || {
+            let state = self.state.load();
+            let answers = |view: &View| origin == Origin::Peer || is_mine(view, key);
+            !state.serves(self.grants.clock().now()) && state.view().is_some_and(answers)
+        };
+        self.grants.are_awaited() && would_load() && self.grants.wait_after_change(deadline).await
     }
 
     /// Drops every copy, and keeps nothing of what is on its way (K5). A group that serves stale copies while it is cut off keeps them.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use groupcache_group::group::{Origin, Source};
+use groupcache_group::group::{GetError, Origin, Source};
 use groupcache_ring::State;
+use tokio::time::Instant;
 
-use crate::network::{Cluster, Leg, eventually, in_time, key, member, view};
+use crate::network::{Cluster, Hold, Leg, eventually, in_time, key, member, view};
 
 #[tokio::test(start_paused = true)]
 async fn g6_a_joining_node_answers_and_keeps_nothing() {
@@ -122,4 +123,60 @@ async fn what_a_node_does_not_own_it_keeps_for_a_moment_only() {
     tokio::time::advance(Duration::from_secs(3)).await;
     assert!(group.cached(other.as_bytes(), Origin::Peer).is_none());
     eventually(|| group.sizes().flights == 0).await;
+}
+
+/// Another membership than the one before: one more node joins.
+fn one_more_joins(cluster: &mut Cluster, sequence: u64) {
+    let mut members = cluster.members.clone();
+    members.push(member(members.len(), State::Joining));
+    cluster.adopt(sequence, members);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_waits_a_moment_for_the_grants_of_a_new_view_and_does_not_load_what_is_here() {
+    let mut cluster = Cluster::of(3).await;
+    let key = cluster.key_of(&[2]);
+    cluster.get(2, &key).await.unwrap();
+    cluster.network.hold_beats();
+    one_more_joins(&mut cluster, 2);
+
+    let begun = Instant::now();
+    let open = async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        for node in ["n0", "n1", "n2"] {
+            cluster.network.set(Leg::Beat, node, Hold::Open);
+        }
+    };
+    let asked = [key.clone(), key.clone()];
+    let (one, many, other, ()) =
+        tokio::join!(cluster.get(2, &key), cluster.get_many(2, &asked), cluster.get(0, &key), open);
+
+    assert_eq!((one.unwrap().source, begun.elapsed()), (Source::Main, Duration::from_millis(30)));
+    assert!(many.iter().all(|answer| answer.as_ref().unwrap().source == Source::Main), "{many:?}");
+    assert_eq!(other.unwrap().source, Source::Peer, "who asks the owner waits there");
+    assert_eq!((cluster.source.loads_of(&key), cluster.group(2).stats().passed_through), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_does_not_wait_for_grants_that_do_not_come() {
+    let mut cluster = Cluster::of(3).await;
+    let key = cluster.key_of(&[2]);
+    cluster.get(2, &key).await.unwrap();
+    cluster.network.hold_beats();
+    one_more_joins(&mut cluster, 2);
+
+    for waits in [100, 0] {
+        let begun = Instant::now();
+        let answer = cluster.get(2, &key).await.unwrap();
+        assert_eq!((answer.source, answer.keep), (Source::Loader, false));
+        assert_eq!(begun.elapsed(), Duration::from_millis(waits));
+    }
+    for node in ["n0", "n1", "n2"] {
+        cluster.network.set(Leg::Beat, node, Hold::Open);
+    }
+    eventually(|| cluster.group(2).cached(key.as_bytes(), Origin::Client).is_some()).await;
+    cluster.network.hold_beats();
+    one_more_joins(&mut cluster, 3);
+    let late = cluster.get_by(2, &key, Instant::now() + Duration::from_millis(20)).await;
+    assert_eq!(late.unwrap_err(), GetError::DeadlineExceeded, "its deadline comes first");
 }

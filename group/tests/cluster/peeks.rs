@@ -209,6 +209,8 @@ async fn k3_a_load_that_was_boarded_without_grants_peeks_at_nobody_when_they_com
     cluster.get(0, key).await.unwrap();
     cluster.network.hold_beats();
     cluster.adopt(4, four());
+    // They are waited for no longer.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let group = cluster.group(3);
     let mut get = Box::pin(group.get(key.clone(), Origin::Client, in_time()));
     assert!(futures::poll!(&mut get).is_pending(), "it is boarded, and its load has not begun");

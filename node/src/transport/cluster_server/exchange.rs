@@ -24,12 +24,15 @@ use crate::transport::calls::{self, CallError};
 use crate::transport::cluster_server::ClusterServer;
 use crate::transport::connection::Connection;
 use crate::transport::fetching::{Fetching, LARGE_BYTES, Next};
-use crate::transport::outgoing::{Carried, OutOfRoom, Place, SMALL_BYTES};
+use crate::transport::outgoing::{Carried, OutOfRoom, Place, SMALL_BYTES, Unsent};
 use crate::transport::parked::Ticket;
 use crate::transport::wire::{fetch_response as to_fetch_response, status};
 
 /// Calls of one stream that are under way: a little more than a node has under way at another. The next is read when one of them has been answered.
 const CALLS_AT_ONCE: usize = 1024;
+
+/// How long a peek waits for this node to serve under a new view: less than who asks waits before it calls its loader.
+const PEEK_WAITS: Duration = Duration::from_millis(40);
 
 /// What a call under way comes to: an answer, a call that goes on, both or neither.
 #[derive(Default)]
@@ -37,6 +40,12 @@ struct Step {
     answer: Option<(Said, Option<Place>)>,
     goes_on: Option<Fetching<Final>>,
     ticket: Option<Ticket>,
+}
+
+impl Step {
+    fn of(answer: (Said, Option<Place>)) -> Self {
+        Step { answer: Some(answer), ..Step::default() }
+    }
 }
 
 /// The last answer to a fetch.
@@ -49,6 +58,28 @@ struct Final {
 impl Final {
     fn of(said: Said) -> Self {
         Final { said, place: None, ticket: None }
+    }
+}
+
+/// What is said to a peek: a large value is not shown, for it would hold up others.
+fn shown(peeked: Result<wire::PeekResponse, Status>) -> Said {
+    match peeked {
+        Ok(peeked) if bytes_of(&peeked) > LARGE_BYTES => Said::Large(wire::Large { ticket: 0 }),
+        Ok(peeked) => Said::Peek(peeked),
+        Err(status) => failed(status),
+    }
+}
+
+fn bytes_of(peeked: &wire::PeekResponse) -> usize {
+    peeked.value.as_ref().map_or(0, |entry| entry.value.len())
+}
+
+/// The same once there is room for it.
+async fn with_room(said: Said, unsent: Unsent) -> (Said, Option<Place>) {
+    let bytes = if let Said::Peek(peeked) = &said { bytes_of(peeked) } else { 0 };
+    match unsent.place(bytes, calls::deadline(None)).await {
+        Ok(place) => (said, place),
+        Err(OutOfRoom) => (failed(out_of_time()), None),
     }
 }
 
@@ -90,7 +121,7 @@ impl Exchange {
         let said = match request.call {
             Some(Call::Fetch(fetch)) => return self.fetch(id, fetch),
             Some(Call::Purge(purge)) => self.server.purged(purge).map(Said::Purge),
-            Some(Call::Peek(peek)) => return self.peek(id, &peek),
+            Some(Call::Peek(peek)) => return self.peek(id, peek),
             Some(Call::Store(store)) => self.server.stored(store).map(Said::Store),
             Some(Call::Beat(beat)) => {
                 let server = self.server.clone();
@@ -136,25 +167,20 @@ impl Exchange {
         None
     }
 
-    fn peek(&mut self, id: u64, peek: &wire::PeekRequest) -> Option<wire::ExchangeResponse> {
-        let peeked = match self.server.peeked(peek) {
-            Ok(peeked) => peeked,
-            Err(status) => return Some(answered(id, failed(status))),
-        };
-        let bytes = peeked.value.as_ref().map_or(0, |entry| entry.value.len());
-        if bytes > LARGE_BYTES {
-            return Some(answered(id, Said::Large(wire::Large { ticket: 0 })));
+    fn peek(&mut self, id: u64, peek: wire::PeekRequest) -> Option<wire::ExchangeResponse> {
+        let (server, unsent) = (self.server.clone(), self.connection.unsent.clone());
+        if !server.groups.grants().are_awaited() {
+            let said = shown(server.peeked(&peek));
+            if !matches!(&said, Said::Peek(peeked) if bytes_of(peeked) >= SMALL_BYTES) {
+                return Some(answered(id, said));
+            }
+            self.under_way.push(Box::pin(async move { (id, Step::of(with_room(said, unsent).await)) }));
+            return None;
         }
-        if bytes < SMALL_BYTES {
-            return Some(answered(id, Said::Peek(peeked)));
-        }
-        let unsent = self.connection.unsent.clone();
+        // Whoever asks had a new view like this node; a moment from now there is something to be shown.
         self.under_way.push(Box::pin(async move {
-            let answer = match unsent.place(bytes, calls::deadline(None)).await {
-                Ok(place) => (Said::Peek(peeked), place),
-                Err(OutOfRoom) => (failed(out_of_time()), None),
-            };
-            (id, Step { answer: Some(answer), ..Step::default() })
+            server.groups.grants().wait_after_change(Instant::now() + PEEK_WAITS).await;
+            (id, Step::of(with_room(shown(server.peeked(&peek)), unsent).await))
         }));
         None
     }
