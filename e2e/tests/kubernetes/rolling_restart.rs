@@ -21,7 +21,7 @@ const LEAST: u64 = 4;
 const KEYS: usize = 10_000;
 /// Loads that a restart of all nodes may add, as a share of the keys. What is promised is a twentieth, on machines that have time; where nodes
 /// wait for a processor, Gets go to second owners, and each of those loads for itself. Without take-over it would be more than all keys.
-const MOST_ADDED: f64 = 0.25;
+const MOST_ADDED: f64 = 0.15;
 const LOAD: [&str; 8] =
     ["--group", "unicode", "--keys=10000", "--zipf", "0", "--callers", "64", "--until-signal"];
 
