@@ -60,8 +60,9 @@ fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
             "one node may be away at a time, {LEAST} must be ready; the fewest were {least:?}"
         );
         let after = cluster.pods()?;
-        let twice =
-            seen.iter().find(|pod| !before.contains(pod) && !after.iter().any(|now| now.uid == pod.uid));
+        // By uid: a pod of before that was seen on its way out was not ready any more.
+        let among = |pods: &[Pod], pod: &Pod| pods.iter().any(|other| other.uid == pod.uid);
+        let twice = seen.iter().find(|pod| !among(&before, pod) && !among(&after, pod));
         ensure!(twice.is_none(), "{twice:?} was replaced twice: {after:?}");
         Ok(format!(
             "killed {points}: the rest of the rollout converged in {}; {}; {}; {}",
