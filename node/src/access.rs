@@ -171,11 +171,13 @@ impl Access {
 
 impl Asked {
     fn identified(&self, headers: &HeaderMap) -> Result<Option<Caller>, Denied> {
-        match self.ruling.load().as_deref() {
+        let ruling = self.ruling.load();
+        let rules: &[Rule] = match ruling.as_deref() {
             None => return Err(Denied::NotReady),
             Some(Ruling::Open) => return Ok(None),
-            Some(Ruling::Unsaid | Ruling::Rules(_)) => {}
-        }
+            Some(Ruling::Unsaid) => &[],
+            Some(Ruling::Rules(rules)) => rules,
+        };
         let mut shown = headers.get_all(AUTHORIZATION).iter();
         let caller = match (shown.next(), shown.next()) {
             (None, _) => return Err(Denied::Missing),
@@ -183,8 +185,6 @@ impl Asked {
             (Some(_), Some(_)) => return Err(Denied::Malformed),
             (Some(shown), None) => Caller(Digest::of(bearer(shown.as_bytes()).ok_or(Denied::Malformed)?)),
         };
-        let ruling = self.ruling.load();
-        let Some(Ruling::Rules(rules)) = ruling.as_deref() else { return Err(Denied::Unknown) };
         let known = self.held(rules, &caller).count() > 0;
         known.then_some(Some(caller)).ok_or(Denied::Unknown)
     }
