@@ -118,18 +118,18 @@ impl Grants {
         let now = self.clock.now();
         let served = self.serves(now);
         let lapses = asker.adopt(view);
-        // Grants are asked for at once. Whoever did not serve before waits for more than an answer, and where nothing may be kept none will come.
         if lapses {
+            // Where nothing may be kept no grants will come.
             self.awaited.store(0, Ordering::Release);
-        } else if served {
-            self.awaited.store(self.nanos(after(now, PATIENCE)), Ordering::Release);
-        }
-        if lapses {
             self.until.store(0, Ordering::Release);
             lapse();
-        } else {
-            self.publish(&mut asker);
+            return;
         }
+        // Grants are asked for at once; whoever did not serve before waits for more than an answer.
+        if served {
+            self.awaited.store(self.nanos(after(now, PATIENCE)), Ordering::Release);
+        }
+        self.publish(&mut asker);
     }
 
     /// True while a view has just come into force and its grants are not there yet.
