@@ -254,8 +254,8 @@ impl Control for Alone {
         false
     }
 
-    fn apply(&self, _: ApplyRequest) -> ApplyResponse {
-        ApplyResponse::default()
+    fn apply(&self, _: ApplyRequest) -> BoxFuture<'_, ApplyResponse> {
+        Box::pin(async { ApplyResponse::default() })
     }
 
     fn snapshot(&self) -> Option<SignedSnapshot> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join_all, ready};
 use groupcache_proto::cluster::{AnnounceRequest, ApplyOutcome, ApplyRequest, ApplyResponse, SignedSnapshot};
 use groupcache_proto::convert;
 use groupcache_ring::{Member, Version};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::loader::Loaders;
 use crate::membership::{Identity, Membership, Outcome};
+use crate::news;
 use crate::transport::control::Control;
 use crate::transport::peers::{Heard, TonicPeers};
 
@@ -128,6 +129,39 @@ impl NodeControl {
         }
     }
 
+    /// Adopts what is pushed, or not, and answers.
+    fn judged(&self, request: ApplyRequest) -> ApplyResponse {
+        let outcome = match (self.wrong_target(&request), request.snapshot) {
+            (Some(fault), _) => Outcome::Refused(vec![fault]),
+            (None, None) => Outcome::Refused(vec!["the snapshot is missing".to_owned()]),
+            (None, Some(signed)) => self.membership.offer(signed),
+        };
+        match outcome {
+            Outcome::Adopted => self.standing(ApplyOutcome::Adopted, Vec::new()),
+            Outcome::Unchanged => self.standing(ApplyOutcome::Unchanged, Vec::new()),
+            Outcome::Older => self.standing(ApplyOutcome::Older, Vec::new()),
+            Outcome::Refused(faults) => self.standing(ApplyOutcome::Refused, faults),
+        }
+    }
+
+    /// How this node stands.
+    fn standing(&self, outcome: ApplyOutcome, faults: Vec<String>) -> ApplyResponse {
+        let in_force = self.membership.in_force();
+        let shown = self.certificates.as_ref().map(Keeper::current);
+        let answer = ApplyResponse {
+            version: Some(convert::version_to_wire(self.membership.version())),
+            ring_hash: in_force.map_or(0, |now| now.view.ring_hash()),
+            boot: self.boot(),
+            outcome: outcome.into(),
+            faults,
+            certificate: shown.as_ref().map(|shown| shown.leaf.clone()).unwrap_or_default(),
+            authorities: shown.map(|shown| shown.trust.clone()).unwrap_or_default(),
+            loaders: self.loaders.states(),
+            state: 0,
+        };
+        ApplyResponse { state: news::state(&answer), ..answer }
+    }
+
     fn wrong_target(&self, request: &ApplyRequest) -> Option<String> {
         let me = self.me();
         let (name, uid) = (&request.expected_node, &request.expected_pod_uid);
@@ -158,30 +192,20 @@ impl Control for NodeControl {
         self.draining.load(Ordering::Relaxed)
     }
 
-    fn apply(&self, request: ApplyRequest) -> ApplyResponse {
-        let outcome = match (self.wrong_target(&request), request.snapshot) {
-            (Some(fault), _) => Outcome::Refused(vec![fault]),
-            (None, None) => Outcome::Refused(vec!["the snapshot is missing".to_owned()]),
-            (None, Some(signed)) => self.membership.offer(signed),
-        };
-        let (code, faults) = match outcome {
-            Outcome::Adopted => (ApplyOutcome::Adopted, Vec::new()),
-            Outcome::Unchanged => (ApplyOutcome::Unchanged, Vec::new()),
-            Outcome::Older => (ApplyOutcome::Older, Vec::new()),
-            Outcome::Refused(faults) => (ApplyOutcome::Refused, faults),
-        };
-        let in_force = self.membership.in_force();
-        let shown = self.certificates.as_ref().map(Keeper::current);
-        ApplyResponse {
-            version: Some(convert::version_to_wire(self.membership.version())),
-            ring_hash: in_force.map_or(0, |now| now.view.ring_hash()),
-            boot: self.boot(),
-            outcome: code.into(),
-            faults,
-            certificate: shown.as_ref().map(|shown| shown.leaf.clone()).unwrap_or_default(),
-            authorities: shown.map(|shown| shown.trust.clone()).unwrap_or_default(),
-            loaders: self.loaders.states(),
+    fn apply(&self, request: ApplyRequest) -> BoxFuture<'_, ApplyResponse> {
+        let (wait, known) = (news::wait(request.wait_ms), request.known_state);
+        let answer = self.judged(request);
+        if wait.is_zero() || answer.outcome() != ApplyOutcome::Unchanged {
+            return Box::pin(ready(answer));
         }
+        let version = answer.version;
+        let now = move || {
+            let answer = self.standing(ApplyOutcome::Unchanged, Vec::new());
+            let outcome =
+                if answer.version == version { ApplyOutcome::Unchanged } else { ApplyOutcome::Older };
+            ApplyResponse { outcome: outcome.into(), ..answer }
+        };
+        Box::pin(news::kept_back(known, wait, self.membership.subscribe(), || self.is_draining(), now))
     }
 
     fn snapshot(&self) -> Option<SignedSnapshot> {

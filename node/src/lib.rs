@@ -28,6 +28,7 @@ pub mod loader;
 pub mod membership;
 pub mod memory;
 pub mod metrics;
+mod news;
 pub mod node;
 mod parts;
 pub mod transport;

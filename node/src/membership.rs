@@ -182,6 +182,10 @@ impl Membership {
         signed: &SignedSnapshot,
     ) -> Result<(cluster::Snapshot, Snapshot, Checked), Outcome> {
         let refused = |fault: String| Outcome::Refused(vec![fault]);
+        // To the byte what was judged when it was adopted: told again for as long as nothing changes.
+        if before.is_some_and(|before| before.signed == *signed) {
+            return Err(Outcome::Unchanged);
+        }
         if let Some(certificates) = &self.certificates {
             let verdict = certificates.current().verify(&signed.key_id, &signed.snapshot, &signed.signature);
             verdict.map_err(|fault| refused(fault.to_string()))?;

@@ -1,7 +1,8 @@
 //! Tells every node what the ledger holds: one task for each pod, each at its own pace, always the newest.
 //!
-//! What a node answers is noted in the cluster's [`Reports`]; whatever is news wakes the reconciler. A node is told again every
-//! few seconds although nothing changed: an equal version costs one small message, and a restarted node is found.
+//! What a node answers is noted in the cluster's [`Reports`]; whatever is news wakes the reconciler. A node that has acknowledged is told
+//! again, and may keep its answer back until something has changed there: a node at rest costs a message every half minute, and one that is
+//! restarted is found at once, for its connection ends.
 
 mod node;
 

@@ -80,6 +80,7 @@ async fn apply(shared: &Shared, push: Push) -> Option<Version> {
         snapshot: Some(convert::unsigned(&snapshot)),
         expected_node: target,
         expected_pod_uid: push.uid,
+        ..ApplyRequest::default()
     };
     let answer = client.apply(request).await.ok()?.into_inner();
     let unfit = |fault: &String| !fault.starts_with("this is the pod");

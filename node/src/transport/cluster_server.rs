@@ -212,7 +212,7 @@ impl ClusterService for ClusterServer {
         &self,
         request: Request<wire::ApplyRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
-        Ok(Response::new(self.control.apply(request.into_inner())))
+        Ok(Response::new(self.control.apply(request.into_inner()).await))
     }
 
     async fn fetch_snapshot(

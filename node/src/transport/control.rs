@@ -19,8 +19,8 @@ pub trait Control: Send + Sync + 'static {
     /// True once the node has begun to drain.
     fn is_draining(&self) -> bool;
 
-    /// A snapshot was pushed.
-    fn apply(&self, request: ApplyRequest) -> ApplyResponse;
+    /// A snapshot was pushed. The answer may be kept back for as long as the request allows.
+    fn apply(&self, request: ApplyRequest) -> BoxFuture<'_, ApplyResponse>;
 
     /// The snapshot in force.
     fn snapshot(&self) -> Option<SignedSnapshot>;

@@ -79,6 +79,7 @@ async fn a_push_or_call_that_means_another_is_refused() {
             snapshot: Some(signed.clone()),
             expected_node: name.into(),
             expected_pod_uid: uid.into(),
+            ..ApplyRequest::default()
         };
         let refused = client.apply(request).await.unwrap().into_inner();
         assert_eq!(refused.outcome(), ApplyOutcome::Refused, "{refused:?}");

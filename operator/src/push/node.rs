@@ -1,4 +1,4 @@
-//! One pod's task: send the newest snapshot, note the answer, wait for a newer one or for the time to ask again.
+//! One pod's task: send the newest snapshot, note the answer, and listen for news until there is a newer one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,12 @@ use std::time::Duration;
 use groupcache_proto::cluster::cluster_service_client::ClusterServiceClient;
 use groupcache_proto::cluster::{ApplyOutcome, ApplyRequest, ApplyResponse, LoaderReach, LoaderState};
 use groupcache_proto::convert;
+use groupcache_ring::Version;
 use groupcache_tls::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::metrics::{Metrics, PushResult};
@@ -24,8 +26,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a silent connection is asked for a sign of life, and how long it may take to give one.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3));
-/// Pause before a node that acknowledged is told again, half to all of it.
-const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// How long a node that acknowledged may keep back an answer that is no news, half to all of it.
+const LISTEN: Duration = Duration::from_secs(30);
+/// Pause before a node is told again that keeps no answer back, half to all of it: it drains, has a newer membership, or is of an earlier release.
+pub(super) const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// Between two pieces of news of one node: one that changes its mind all the time is not heard more often.
+const BREATH: Duration = Duration::from_millis(500);
 /// Pause after the first failure, half to all of it; it doubles up to [`TELL_AGAIN`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Largest answer: a version, faults in words, and how every group's loader does.
@@ -50,17 +56,41 @@ impl Task {
         let Some(channel) = connect(&self.target) else { return };
         let mut client = ClusterServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut backoff = FIRST_PAUSE;
+        // What the node acknowledged last, and the state that it told with it.
+        let mut known: Option<(Version, u64)> = None;
         loop {
             let published = self.newest.borrow_and_update().clone();
             let mut pause = TELL_AGAIN;
             if let Some(published) = published {
-                match self.tell(&mut client, &published).await {
-                    Told::Answered => backoff = FIRST_PAUSE,
-                    Told::Failed => {
-                        pause = backoff;
-                        backoff = (backoff * 2).min(TELL_AGAIN);
+                let known_state = known.filter(|known| known.0 == published.version).map(|known| known.1);
+                let listening = known_state.map(|state| Listening { state, wait: jittered(LISTEN) });
+                let began = Instant::now();
+                let told = self.tell(&mut client, &published, listening);
+                let told = match listening {
+                    None => told.await,
+                    // A node that only listens is not waited for: what is dropped then is a question, and was answered before.
+                    Some(_) => tokio::select! {
+                        told = told => told,
+                        changed = newer(&self.newest) => if changed { continue } else { return },
+                    },
+                };
+                pause = match told {
+                    Told::Acknowledged { state } => {
+                        backoff = FIRST_PAUSE;
+                        known = (state != 0).then_some((published.version, state));
+                        next(listening, state, began.elapsed())
                     }
-                }
+                    Told::Behind => {
+                        (backoff, known) = (FIRST_PAUSE, None);
+                        TELL_AGAIN
+                    }
+                    Told::Failed => {
+                        known = None;
+                        let pause = backoff;
+                        backoff = (backoff * 2).min(TELL_AGAIN);
+                        pause
+                    }
+                };
             }
             // A newer snapshot cuts the pause short; nothing is lost if the pause is dropped.
             tokio::select! {
@@ -70,22 +100,33 @@ impl Task {
         }
     }
 
-    async fn tell(&self, client: &mut ClusterServiceClient<Channel>, published: &Published) -> Told {
+    async fn tell(
+        &self,
+        client: &mut ClusterServiceClient<Channel>,
+        published: &Published,
+        listening: Option<Listening>,
+    ) -> Told {
+        let wait = listening.map(|listening| listening.wait).unwrap_or_default();
         let request = ApplyRequest {
             snapshot: Some(published.snapshot.clone()),
             expected_node: self.target.name.clone(),
             expected_pod_uid: self.target.pod_uid.clone(),
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or_default(),
+            known_state: listening.map(|listening| listening.state).unwrap_or_default(),
         };
-        let answer = match tokio::time::timeout(ANSWER_TIMEOUT, client.apply(request)).await {
+        let limit = ANSWER_TIMEOUT + wait;
+        let answer = match tokio::time::timeout(limit, client.apply(request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), clipped(status.message()))),
-            Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
         };
         let (told, result) = match &answer {
             Err(_) => (Told::Failed, PushResult::Unreachable),
             Ok(answer) => match answer.outcome() {
-                ApplyOutcome::Adopted | ApplyOutcome::Unchanged => (Told::Answered, PushResult::Acknowledged),
-                ApplyOutcome::Older => (Told::Answered, PushResult::Older),
+                ApplyOutcome::Adopted | ApplyOutcome::Unchanged => {
+                    (Told::Acknowledged { state: answer.state }, PushResult::Acknowledged)
+                }
+                ApplyOutcome::Older => (Told::Behind, PushResult::Older),
                 ApplyOutcome::Refused | ApplyOutcome::Unspecified => (Told::Failed, PushResult::Refused),
             },
         };
@@ -99,9 +140,41 @@ impl Task {
     }
 }
 
+/// A question that the node answers when there is something new.
+#[derive(Clone, Copy, Debug)]
+struct Listening {
+    /// What is known.
+    state: u64,
+    /// How long it may take.
+    wait: Duration,
+}
+
+/// Pause before the node is told or listened to again, after it answered with this state.
+fn next(listening: Option<Listening>, state: u64, took: Duration) -> Duration {
+    match listening {
+        // A node of an earlier release tells no state: it is asked every now and then.
+        None if state == 0 => TELL_AGAIN,
+        None => Duration::ZERO,
+        Some(listening) if listening.state != state => BREATH,
+        // It answered before the time, with nothing new.
+        Some(listening) if took < listening.wait / 2 => TELL_AGAIN,
+        Some(_) => Duration::ZERO,
+    }
+}
+
+/// Waits until there is a newer snapshot; false: nobody publishes any more.
+async fn newer(newest: &watch::Receiver<Option<Arc<Published>>>) -> bool {
+    // A clone: the loop itself marks what it has seen.
+    newest.clone().changed().await.is_ok()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
-    Answered,
+    /// It has what it was sent.
+    Acknowledged { state: u64 },
+    /// It has something newer.
+    Behind,
+    /// It could not be reached, or refused.
     Failed,
 }
 
@@ -180,6 +253,21 @@ fn connect(target: &Target) -> Option<Channel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_news_is_heard_again_soon_and_who_keeps_nothing_back_is_not_asked_in_a_row() {
+        let wait = Duration::from_secs(20);
+        let listening = Some(Listening { state: 1, wait });
+        assert_eq!(
+            next(None, 1, Duration::ZERO),
+            Duration::ZERO,
+            "it has just been told, and listens from now on"
+        );
+        assert_eq!(next(None, 0, Duration::ZERO), TELL_AGAIN, "an earlier release");
+        assert_eq!(next(listening, 2, Duration::ZERO), BREATH);
+        assert_eq!(next(listening, 1, Duration::ZERO), TELL_AGAIN, "it drains");
+        assert_eq!(next(listening, 1, wait), Duration::ZERO);
+    }
 
     #[test]
     fn another_failure_of_a_loader_that_fails_is_no_news() {

@@ -26,6 +26,20 @@ struct Node {
     applied: Mutex<Version>,
     refuses: AtomicBool,
     told: AtomicU64,
+    /// What it tells with every answer; while that is what the caller knows, it keeps answers back. 0: a node of an earlier release.
+    state: watch::Sender<u64>,
+}
+
+impl Node {
+    /// Waits until so many callers wait for news of it.
+    async fn listened_to(&self, callers: usize) {
+        let reached = async {
+            while self.state.receiver_count() != callers {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("somebody listens");
+    }
 }
 
 type NoStream<T> = futures::stream::Empty<Result<T, Status>>;
@@ -46,6 +60,10 @@ impl ClusterService for Node {
             return Err(Status::failed_precondition("this is another node"));
         }
         self.told.fetch_add(1, Ordering::SeqCst);
+        let wait = Duration::from_millis(request.wait_ms.into());
+        let mut state = self.state.subscribe();
+        let news = state.wait_for(|state| *state != request.known_state || *state == 0);
+        let _ = tokio::time::timeout(wait, news).await;
         let snapshot = convert::open(&request.snapshot.unwrap_or_default())
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         let version = convert::version(snapshot.version.as_ref());
@@ -70,6 +88,7 @@ impl ClusterService for Node {
             certificate: String::new(),
             authorities: String::new(),
             loaders: Vec::new(),
+            state: *self.state.borrow(),
         }))
     }
 
@@ -249,6 +268,39 @@ async fn a_newer_snapshot_goes_out_at_once_and_nothing_is_lost_by_many() {
     harness.until("c-0-uid", |report| report.has(Version::new(1, 100))).await;
     assert!(node.told.load(Ordering::SeqCst) < 100, "only the newest goes out");
     assert!(started.elapsed() < Duration::from_secs(3), "it does not wait for the time to ask again");
+}
+
+#[tokio::test]
+async fn a_node_at_rest_is_listened_to_and_its_news_comes_at_once() {
+    let mut harness = Harness::new();
+    let node = Arc::new(Node { name: "c-0".into(), state: watch::Sender::new(1), ..Node::default() });
+    let (address, _server) = serve(Arc::clone(&node), any_port());
+    let version = Version::new(1, 1);
+    harness.push.publish(&harness.key, published(version), vec![target("c-0", address)]);
+    harness.until("c-0-uid", |report| report.has(version)).await;
+    node.listened_to(1).await;
+
+    let began = tokio::time::Instant::now();
+    *node.applied.lock() = Version::new(1, 2);
+    node.state.send_replace(2);
+    harness.until("c-0-uid", |report| report.has(Version::new(1, 2))).await;
+    assert!(began.elapsed() < node::TELL_AGAIN / 2, "it was not waited for the time to ask again");
+    assert!(node.told.load(Ordering::SeqCst) <= 3, "told, listened to, and perhaps told again");
+}
+
+#[tokio::test]
+async fn a_newer_snapshot_goes_out_although_the_node_is_listened_to() {
+    let mut harness = Harness::new();
+    let node = Arc::new(Node { name: "c-0".into(), state: watch::Sender::new(1), ..Node::default() });
+    let (address, _server) = serve(Arc::clone(&node), any_port());
+    let began = tokio::time::Instant::now();
+    for sequence in 1..=3 {
+        let version = Version::new(1, sequence);
+        harness.push.publish(&harness.key, published(version), vec![target("c-0", address)]);
+        harness.until("c-0-uid", |report| report.has(version)).await;
+        node.listened_to(1).await;
+    }
+    assert!(began.elapsed() < node::TELL_AGAIN, "no answer was waited for");
 }
 
 #[tokio::test]

@@ -773,6 +773,12 @@ pub struct ApplyRequest {
     /// The uid of that pod.
     #[prost(string, tag = "3")]
     pub expected_pod_uid: ::prost::alloc::string::String,
+    /// Milliseconds for which the answer may be kept back while it is no news; 0: it comes at once. More than 60,000 count as 60,000.
+    #[prost(uint32, tag = "4")]
+    pub wait_ms: u32,
+    /// The `state` of the answer that the caller knows: news is an answer with another.
+    #[prost(uint64, tag = "5")]
+    pub known_state: u64,
 }
 /// ApplyResponse acknowledges or refuses.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -800,6 +806,9 @@ pub struct ApplyResponse {
     /// How the loader of each group does, as this node sees it.
     #[prost(message, repeated, tag = "8")]
     pub loaders: ::prost::alloc::vec::Vec<LoaderState>,
+    /// Differs where any of the above does, apart from the outcome and from what a loader says of its failure. Of one process; never 0.
+    #[prost(uint64, tag = "9")]
+    pub state: u64,
 }
 /// LoaderState is how one group's loader does at one node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
