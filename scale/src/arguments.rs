@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// How many nodes each of them has
     #[arg(long)]
     pub(crate) members: usize,
+    /// Let nodes be light: they adopt and acknowledge, keep no values, and do not call each other
+    #[arg(long)]
+    pub(crate) light: bool,
     /// For how many seconds they are left alone
     #[arg(long, default_value_t = 300)]
     pub(crate) idle: u64,
@@ -50,6 +53,16 @@ impl Arguments {
     pub(crate) fn nothing() -> Self {
         let path = PathBuf::new;
         let (operator, kubeconfig, audit, logs) = (path(), path(), path(), path());
-        Self { operator, kubeconfig, audit, logs, clusters: 0, members: 0, idle: 0, output: Output::Text }
+        Self {
+            operator,
+            kubeconfig,
+            audit,
+            logs,
+            clusters: 0,
+            members: 0,
+            light: false,
+            idle: 0,
+            output: Output::Text,
+        }
     }
 }

@@ -48,6 +48,7 @@ pub(crate) struct Part {
 pub(crate) struct Figures {
     clusters: usize,
     members: usize,
+    light: bool,
     parts: Vec<Part>,
     peak_mib: f64,
     /// Of this process, for each of the nodes in it.
@@ -70,6 +71,7 @@ impl Figures {
         let mut figures = Self {
             clusters: arguments.clusters,
             members: arguments.members,
+            light: arguments.light,
             parts,
             peak_mib: cost.peak_bytes as f64 / MEBIBYTE,
             node_mib: nodes_bytes as f64 / MEBIBYTE / nodes.max(1) as f64,
@@ -83,8 +85,12 @@ impl Figures {
     /// The figures for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "{} clusters of {} nodes: the operator held {:.0} MiB at most; a node in this process {:.1} MiB\n",
-            self.clusters, self.members, self.peak_mib, self.node_mib
+            "{} clusters of {} {}nodes: the operator held {:.0} MiB at most; a node in this process {:.1} MiB\n",
+            self.clusters,
+            self.members,
+            if self.light { "light " } else { "" },
+            self.peak_mib,
+            self.node_mib
         );
         let heads = ["", "seconds", "CPU s", "RSS MiB", "reads", "writes"];
         let mut line = |columns: [String; 6]| {

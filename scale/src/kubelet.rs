@@ -35,15 +35,17 @@ struct Kubelet {
     client: Client,
     folder: PathBuf,
     addresses: Addresses,
+    /// Whether nodes are light ones.
+    light: bool,
     lives: HashMap<String, (Shutdown, AbortHandle)>,
     count: watch::Sender<Count>,
 }
 
 /// Runs until dropped; every pod that runs is in `count`, by its uid.
-pub(crate) async fn run(client: Client, folder: PathBuf, count: watch::Sender<Count>) {
+pub(crate) async fn run(client: Client, folder: PathBuf, light: bool, count: watch::Sender<Count>) {
     let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
     let mut kubelet =
-        Kubelet { client, folder, addresses: Addresses::default(), lives: HashMap::new(), count };
+        Kubelet { client, folder, addresses: Addresses::default(), light, lives: HashMap::new(), count };
     pin_mut!(pods);
     while let Some(event) = pods.next().await {
         match event {
@@ -85,6 +87,7 @@ impl Kubelet {
             client: self.client.clone(),
             address: self.addresses.next(),
             folder: pod::folder(&self.folder, &pod),
+            light: self.light,
             shutdown: shutdown.clone(),
             ready,
             pod,

@@ -6,6 +6,7 @@ mod audit;
 mod clusters;
 mod figures;
 mod kubelet;
+mod light;
 mod machines;
 mod operator;
 mod pod;

@@ -1,4 +1,4 @@
-//! One pod's life on a machine that is not there: a real node in this process, and what a kubelet tells of it.
+//! One pod's life on a machine that is not there: a node in this process, and what a kubelet tells of it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,12 +10,15 @@ use clap::Parser;
 use groupcache_node::args::Args;
 use groupcache_node::config::Config;
 use groupcache_node::node::Node;
+use groupcache_process::readiness::Readiness;
 use groupcache_process::shutdown::Shutdown;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::light::Light;
 use crate::pod_status;
 
 /// Ports of every node; what is bound is the pod's own address.
@@ -30,6 +33,8 @@ pub(crate) struct Life {
     pub(crate) address: Ipv4Addr,
     /// Of this pod alone; made here.
     pub(crate) folder: PathBuf,
+    /// Whether its node is a light one.
+    pub(crate) light: bool,
     pub(crate) shutdown: Shutdown,
     /// Told whenever the pod becomes ready or no longer is.
     pub(crate) ready: watch::Sender<bool>,
@@ -43,10 +48,9 @@ impl Life {
     pub(crate) async fn run(self) -> Result<()> {
         let tls = self.mount_certificates().await?;
         let config = self.config(tls)?;
-        let node = Node::start(config, self.shutdown.clone(), None).await?;
+        let (readiness, mut served) = self.start(config).await?;
         self.tell(false).await?;
-        let mut changes = node.readiness().follow();
-        let mut served = tokio::spawn(node.run());
+        let mut changes = readiness.follow();
         loop {
             tokio::select! {
                 change = changes.next() => match change {
@@ -59,6 +63,21 @@ impl Life {
         self.ready.send_replace(false);
         let _ = fs::remove_dir_all(&self.folder);
         gone(&self.client, &self.pod).await
+    }
+
+    async fn start(&self, config: Config) -> Result<(Readiness, JoinHandle<()>)> {
+        if self.light {
+            let node = Light::start(&config, self.shutdown.clone()).await?;
+            return Ok((node.readiness().clone(), tokio::spawn(node.run())));
+        }
+        let node = Node::start(config, self.shutdown.clone(), None).await?;
+        let readiness = node.readiness().clone();
+        Ok((
+            readiness,
+            tokio::spawn(async move {
+                let _ = node.run().await;
+            }),
+        ))
     }
 
     async fn tell(&self, ready: bool) -> Result<()> {

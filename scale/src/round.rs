@@ -49,8 +49,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Figures> {
     let mut background = JoinSet::new();
     background.spawn(machines::keep_up(client.clone(), count));
     let (pods_tx, pods) = watch::channel(Count::new());
-    let (ours, files) = (client.clone(), folder.path().join("pods"));
-    background.spawn(async move { kubelet::run(ours, files, pods_tx).await });
+    let (ours, files, light) = (client.clone(), folder.path().join("pods"), arguments.light);
+    background.spawn(async move { kubelet::run(ours, files, light, pods_tx).await });
     let (seen_tx, seen) = watch::channel(Seen::new());
     background.spawn(sight::keep_up(client.clone(), seen_tx));
 

@@ -23,6 +23,9 @@ const SCALE: Recipe =
     Recipe { image: "groupcache-scale", package: "groupcache-scale", program: "groupcache-scale" };
 
 /// Measures the operator at scale and idle.
+///
+/// Nodes are real ones, all in one process. In rounds of more than 64 nodes a cluster they are light: they adopt and acknowledge as real ones do,
+/// keep no values and do not call each other, for every pair of nodes holds a connection, and one process has not so many open files.
 #[derive(Args)]
 pub(crate) struct ScaleCommand {
     /// Rounds, each as clusters x nodes of each
@@ -39,6 +42,9 @@ pub(crate) struct ScaleCommand {
     output: Output,
 }
 
+/// Most nodes of a ring that all fit one process with their connections.
+const MOST_REAL: u16 = 64;
+
 /// How much there is in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
@@ -52,7 +58,7 @@ impl FromStr for Shape {
     fn from_str(text: &str) -> Result<Self> {
         let (clusters, members) = text.split_once('x').context("write it as 300x3")?;
         let shape = Self { clusters: clusters.parse()?, members: members.parse()? };
-        // A CacheCluster has no more, and this process no more open files.
+        // A CacheCluster has no more.
         if shape.clusters == 0 || !(1..=256).contains(&shape.members) {
             bail!("at least one cluster, of 1 to 256 nodes");
         }
@@ -114,6 +120,9 @@ fn round(
         ("--idle", command.idle),
     ] {
         measure.arg(flag).arg(number.to_string());
+    }
+    if shape.members > MOST_REAL {
+        measure.arg("--light");
     }
     if command.output == Output::Json {
         measure.args(["--output", "json"]);
