@@ -22,6 +22,11 @@ impl Rollout<'_> {
         self.pods.iter().filter(move |pod| !pod.terminating && current.is_some_and(|now| pod.revision != now))
     }
 
+    /// The pods that run the newest template.
+    fn updated(&self) -> impl Iterator<Item = &PodFacts> {
+        self.pods.iter().filter(|pod| self.update_revision == Some(pod.revision.as_str()))
+    }
+
     /// The pod to evict now, if any.
     ///
     /// A pod of a deleted cluster does not wait for the ring. A pod that cannot start goes first and waits for nobody: it holds no keys, and a rollout must get past it. Of the
@@ -31,7 +36,10 @@ impl Rollout<'_> {
         if self.pods.iter().any(|pod| pod.terminating) {
             return None;
         }
-        if let Some(broken) = self.outdated().find(|pod| !pod.ready && pod.problem.is_some()) {
+        // As long as the newest template has not shown that it runs, nobody else is given to it.
+        if self.updated().all(|pod| pod.ready)
+            && let Some(broken) = self.outdated().find(|pod| !pod.ready && pod.problem.is_some())
+        {
             return Some(broken);
         }
         let everyone_ready = self.pods.len() == self.replicas && self.pods.iter().all(|pod| pod.ready);
@@ -111,6 +119,18 @@ mod tests {
         check(&[pod("c-0"), pod("c-1").broken(), pod("c-2")], Some("c-1"));
         check(&[pod("c-0"), pod("c-1").updated().broken(), pod("c-2")], None);
         check(&[pod("c-0"), pod("c-1").unready(), pod("c-2")], None);
+    }
+
+    /// Turned red by: a pod that fails under load, which is given to a template that cannot run either: then the load is the next one's.
+    #[test]
+    fn a_broken_template_takes_one_pod_and_no_other_that_breaks_meanwhile() {
+        let check = |pods: &[PodFacts], expected: Option<&str>| {
+            let rollout = Rollout { pods, update_revision: Some("new"), replicas: 3, at_rest: false };
+            assert_eq!(rollout.next().map(|pod| pod.name.as_str()), expected, "{pods:#?}");
+        };
+        check(&[pod("c-0").broken(), pod("c-1"), pod("c-2").updated().broken()], None);
+        check(&[pod("c-0").broken(), pod("c-1"), pod("c-2").updated().unready()], None);
+        check(&[pod("c-0").broken(), pod("c-1"), pod("c-2").updated()], Some("c-0"));
     }
 
     #[test]

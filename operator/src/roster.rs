@@ -185,17 +185,21 @@ fn guard(
 ) -> Vec<String> {
     let is_active = |m: &&Member| m.state == State::Active;
     let actives = sight.before.iter().filter(is_active).count();
-    // A name that stands for another pod now is lost for certain: the StatefulSet makes the new one only when the old is gone.
+    let left = members.values().filter(is_active).count();
+    // A name that stands for another pod now is lost for certain: the StatefulSet makes the new one only when the old is gone. And one that
+    // terminates leaves in good order, whatever the others do: kept, it would hand nothing over. Only the last owner of all stays.
+    let leaves_rightly = |now: &Member| now.state == State::Draining && left > 0;
     let lost: Vec<&Member> = sight
         .before
         .iter()
         .filter(is_active)
         .filter(|m| {
             let now = members.get(&m.name);
-            now.is_none_or(|now| now.pod_uid == m.pod_uid && now.state != State::Active)
+            now.is_none_or(|now| {
+                now.pod_uid == m.pod_uid && now.state != State::Active && !leaves_rightly(now)
+            })
         })
         .collect();
-    let left = members.values().filter(is_active).count();
     let asked_for = left >= sight.replicas;
     if lost.len() * 2 <= actives || asked_for {
         (holds.guard_since, holds.nobody_since) = (None, None);

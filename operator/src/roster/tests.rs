@@ -162,6 +162,19 @@ async fn who_terminates_drains_at_once_and_is_gone_with_its_pod() {
     assert_eq!(world.sees(&leaving[..2]), "a=Active b=Active");
 }
 
+/// Turned red by: a guard that takes those who leave in good order for lost, and so keeps them from handing over.
+#[tokio::test]
+async fn most_of_the_ring_may_leave_in_good_order_but_not_all_of_it() {
+    let mut world = World::active(&["a", "b", "c"]);
+    let leaving = ["a", "b", "c"].map(|name| endpoint(name).terminating());
+    let two = [endpoint("a"), leaving[1].clone(), leaving[2].clone()];
+    assert_eq!(world.sees(&two), "a=Active b=Draining c=Draining");
+    assert!(world.last.guarded.is_empty());
+
+    let mut world = World::active(&["a", "b", "c"]);
+    assert_eq!(world.sees(&leaving), "a=Active b=Active c=Active");
+}
+
 #[tokio::test]
 async fn a_node_that_is_slow_for_a_moment_keeps_its_keys() {
     let mut world = World::active(&["a", "b", "c"]);
