@@ -66,6 +66,9 @@ pub enum Fault {
     /// A Secret of that name is somebody else's.
     #[error("Secret {0}")]
     NameTaken(String),
+    /// The Secrets could not be read or written.
+    #[error("the Secrets with the certificates could not be read or written")]
+    Unread,
     /// A certificate could not be made.
     #[error("no certificate could be made: {0}")]
     Unmade(String),

@@ -90,6 +90,8 @@ pub mod reason {
     pub const NOT_AN_AUTHORITY: &str = "NotAnAuthority";
     /// CertificatesReady: no certificate could be made.
     pub const NOT_ISSUED: &str = "NotIssued";
+    /// Degraded: the operator cannot do its work for this cluster.
+    pub const RECONCILE_FAILED: &str = "ReconcileFailed";
     /// Degraded: nothing is wrong.
     pub const AS_EXPECTED: &str = "AsExpected";
 }

@@ -12,7 +12,9 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::{Applied, Children};
+use crate::certificates;
 use crate::certificates::Shown;
+use crate::conditions::reason::RECONCILE_FAILED;
 use crate::lease::Claim;
 use crate::ledger::Refused;
 use crate::ledger::settle::Settling;
@@ -20,9 +22,12 @@ use crate::metrics::Metrics;
 use crate::monitors;
 use crate::names::Key;
 use crate::plan::Defaults;
+use crate::pods::{self, Problem};
 use crate::push::Push;
 use crate::roster::Holds;
 
+/// So many failures in a row are told in the status: one or two happen while an API server restarts.
+const TOLD_AFTER: u32 = 3;
 /// Pause before a second look after another writer was faster.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 
@@ -66,6 +71,27 @@ pub struct Memory {
     pub settling: Settling,
     /// What this process shows the nodes.
     pub shown: Option<Shown>,
+    /// What was last said of the certificates.
+    pub secured: Option<certificates::State>,
+    /// The Secrets that were not there, or of no use, when they were last looked at.
+    pub pending: Vec<String>,
+    /// Looks in a row that waited for something nobody tells of.
+    pub waited: u32,
+}
+
+impl Memory {
+    /// What is said of the certificates: what was found now, or else what was last.
+    pub fn secured(&mut self, now: Option<certificates::State>) -> certificates::State {
+        let state = now.or(self.secured.take());
+        let state = state.unwrap_or(certificates::State::Missing(certificates::Fault::Unread));
+        self.secured.insert(state).clone()
+    }
+
+    /// Counts a look that waits for something nobody tells of; answers how many there are in a row, 0 after one that does not.
+    pub fn waits(&mut self, waits: bool) -> u32 {
+        self.waited = if waits { self.waited.saturating_add(1) } else { 0 };
+        self.waited
+    }
 }
 
 /// Why a reconcile did not end.
@@ -85,13 +111,31 @@ pub enum Error {
     /// This process may no longer write.
     #[error("this operator no longer leads")]
     Deposed,
+    /// It was put off until the ring had its turn, and the status tells it.
+    #[error(transparent)]
+    Told(Box<Error>),
+    /// It did not end in time.
+    #[error("the reconcile did not end within {} s: the API server takes requests and does not answer", .0.as_secs())]
+    TooLong(Duration),
+    /// It panicked.
+    #[error("the reconcile panicked, which is a fault of the operator: {0}")]
+    Panicked(String),
 }
 
 impl Error {
+    /// The error itself, whether the status tells it or not.
+    #[must_use]
+    pub fn cause(&self) -> &Error {
+        match self {
+            Error::Told(cause) => cause,
+            error => error,
+        }
+    }
+
     /// True if another writer was faster; nothing is wrong then.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Error::Api(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists())
+        matches!(self.cause(), Error::Api(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists())
     }
 }
 
@@ -132,6 +176,17 @@ impl Context {
         let count = failures.entry(key).or_insert(0);
         *count = count.saturating_add(1);
         *count
+    }
+
+    /// What the status is to say of an error: nothing of the first two in a row, of one that only says that another was faster, or of one that it tells already.
+    #[must_use]
+    pub fn persistent(&self, key: &Key, error: &Error) -> Option<Problem> {
+        let passes =
+            error.is_conflict() || matches!(error, Error::Deposed | Error::Overwritten | Error::Told(_));
+        // Those before: this one is counted when it is answered.
+        let before = self.failures.lock().get(key).copied().unwrap_or(0);
+        (!passes && before + 1 >= TOLD_AFTER)
+            .then(|| Problem { reason: RECONCILE_FAILED, text: pods::clipped(&error.to_string()) })
     }
 
     /// How long to wait after an error.

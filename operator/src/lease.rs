@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use groupcache_process::readiness::Condition;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -31,6 +32,8 @@ pub struct Elector {
     identity: String,
     /// The record as it was last seen to change, and when that was by our clock.
     seen: Option<(Lease, Instant)>,
+    /// Holds while the Lease can be read.
+    readable: Option<Condition>,
 }
 
 /// Asks whose the Lease is, beside the one who renews it.
@@ -62,7 +65,14 @@ impl Elector {
     /// A candidate. `identity` must be unique among candidates.
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: String, identity: String) -> Self {
-        Elector { api: Api::namespaced(client, namespace), name, identity, seen: None }
+        Elector { api: Api::namespaced(client, namespace), name, identity, seen: None, readable: None }
+    }
+
+    /// Tends this condition from now on: a candidate that cannot read the Lease will never lead, and must not look well.
+    #[must_use]
+    pub fn tending(mut self, readable: Condition) -> Self {
+        self.readable = Some(readable);
+        self
     }
 
     /// What answers later whether this process still holds it.
@@ -74,8 +84,21 @@ impl Elector {
     /// Waits until this process holds the Lease. May be dropped at any time.
     pub async fn acquire(&mut self) {
         let mut told = String::new();
+        let mut answered = Instant::now();
         loop {
-            match self.attempt().await {
+            let tried = self.attempt().await;
+            if let Some(readable) = &self.readable {
+                match &tried {
+                    Ok(_) => {
+                        answered = Instant::now();
+                        readable.met();
+                    }
+                    // One error says little; it also passes while an API server restarts.
+                    Err(error) if answered.elapsed() >= DURATION => readable.unmet(error.to_string()),
+                    Err(_) => {}
+                }
+            }
+            match tried {
                 Ok(Try::Held) => return,
                 Ok(Try::HeldBy(holder)) => {
                     if holder != told {

@@ -20,7 +20,13 @@ pub enum ReconcileResult {
     Done,
     /// Someone else wrote meanwhile; it is tried again.
     Conflict,
-    /// It failed; it is tried again.
+    /// The API server refused a request; it is tried again.
+    Refused,
+    /// The API server did not answer, or with a failure of its own; it is tried again.
+    Unanswered,
+    /// It did not end in time; it is tried again.
+    TimedOut,
+    /// It failed in another way; it is tried again.
     Failed,
 }
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{Stream, StreamExt};
-use groupcache_crds::CacheCluster;
 use groupcache_process::admin::Admin;
 use groupcache_process::build_info;
 use groupcache_process::process_metrics::ProcessMetrics;
-use groupcache_process::readiness::Readiness;
+use groupcache_process::readiness::{Condition, Readiness};
 use groupcache_process::shutdown::Shutdown;
 use groupcache_process::telemetry::LogFilter;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,8 +17,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Controller};
+use kube::runtime::controller::Controller;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, controller, reflector, watcher};
@@ -28,27 +26,27 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::applied;
 use crate::args::Args;
-use crate::context::{Context, Error};
+use crate::context::Context;
 use crate::definition;
+use crate::guarded::{Guarded, pause_after, reconcile_guarded};
 use crate::lease::{Claim, Elector};
-use crate::metrics::{Metrics, ReconcileResult};
-use crate::names::{self, Key};
+use crate::metrics::Metrics;
+use crate::names;
 use crate::plan::Defaults;
-use crate::push::{MAX_WAKES, Push};
-use crate::reconcile::reconcile;
+use crate::push::Push;
+use crate::wakes::Wakes;
 
 /// Changes within this time are looked at together.
-const DEBOUNCE: Duration = Duration::from_millis(200);
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
+/// How long a watch of what moves the ring lasts before it is taken up again: a connection that is dead without saying so hides changes no longer.
+const WATCH_SECONDS: u32 = 60;
 /// How long reconciles under way may take at the end.
 const GRACE: Duration = Duration::from_secs(10);
-
-type Guarded = DeserializeGuard<CacheCluster>;
 
 /// Runs until a signal asks it to stop, or it may no longer write.
 ///
@@ -63,6 +61,7 @@ pub async fn run(args: Args, log: LogFilter) -> anyhow::Result<()> {
     registry.register_collector(Box::new(ProcessMetrics));
     let readiness = Readiness::new();
     let definition = readiness.condition("definition", "not looked for yet");
+    let lease = readiness.condition("lease", "not read yet");
 
     let listener = TcpListener::bind(args.admin_address)
         .await
@@ -71,9 +70,11 @@ pub async fn run(args: Args, log: LogFilter) -> anyhow::Result<()> {
     let admin = Admin::new(Arc::new(registry), readiness.clone()).with_log_filter(log);
     let admin = tokio::spawn(admin.serve(listener, closing.clone()));
 
-    let client = Client::try_default().await.context("cannot find the API server")?;
+    let client = client().await.context("cannot find the API server")?;
     let led = tokio::select! {
-        () = definition::established(&client, &definition) => lead(args, client, &metrics, &shutdown).await,
+        () = definition::established(&client, &definition) => {
+            lead(args, client, &metrics, (&readiness, lease), &shutdown).await
+        }
         () = shutdown.draining() => Ok(()),
     };
     closing.cancel();
@@ -81,14 +82,29 @@ pub async fn run(args: Args, log: LogFilter) -> anyhow::Result<()> {
     led
 }
 
-async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// A client that tells of a refusal at once: an eviction that a budget forbids, too, is answered with 429, and the client's own retries would hold the
+/// cluster for minutes. Everything is tried again by the reconcile, with a pause of its own.
+async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+async fn lead(
+    args: Args,
+    client: Client,
+    metrics: &Metrics,
+    (readiness, lease): (&Readiness, Condition),
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let hostname =
         || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     let name = args.identity.clone().unwrap_or_else(hostname);
     // Two processes on one host must not take each other for themselves.
     let identity = format!("{name}_{:08x}", rand::random::<u32>());
     let mut elector =
-        Elector::new(client.clone(), &args.lease_namespace, args.lease_name.clone(), identity.clone());
+        Elector::new(client.clone(), &args.lease_namespace, args.lease_name.clone(), identity.clone())
+            .tending(lease);
     tokio::select! {
         () = elector.acquire() => {}
         () = shutdown.draining() => return Ok(()),
@@ -104,8 +120,8 @@ async fn lead(args: Args, client: Client, metrics: &Metrics, shutdown: &Shutdown
         name,
         metrics.clone(),
         elector.claim(),
-        deposed.clone(),
-        stop.clone(),
+        (deposed.clone(), stop.clone()),
+        readiness.condition("clusters", "this operator leads and has not listed the CacheClusters yet"),
     ));
     let lost = tokio::select! {
         () = elector.hold() => true,
@@ -142,10 +158,10 @@ async fn control(
     name: String,
     metrics: Metrics,
     claim: Claim,
-    deposed: CancellationToken,
-    stop: CancellationToken,
+    (deposed, stop): (CancellationToken, CancellationToken),
+    listed: Condition,
 ) {
-    let (wakes_tx, wakes_rx) = mpsc::channel(MAX_WAKES);
+    let nodes_wake = Wakes::new();
     let (services, services_writer) = reflector::store();
     let (statefulsets, statefulsets_writer) = reflector::store();
     let (budgets, budgets_writer) = reflector::store();
@@ -157,7 +173,7 @@ async fn control(
             node_image: args.node_image.clone().unwrap_or_default(),
             namespace: args.lease_namespace.clone(),
         },
-        push: Push::new(wakes_tx, metrics.clone()),
+        push: Push::new(nodes_wake.clone(), metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
         metrics,
         claim,
@@ -167,7 +183,16 @@ async fn control(
         failures: Mutex::default(),
     });
     let forgetful = Arc::clone(&context);
-    controller(&args, &client, wakes(wakes_rx))
+    let controller = controller(&args, &client, wakes(nodes_wake));
+    let clusters = controller.store();
+    let _listing = AbortOnDropHandle::new(tokio::spawn(async move {
+        if clusters.wait_until_ready().await.is_ok() {
+            listed.met();
+            // It holds for as long as somebody has it.
+            std::future::pending::<()>().await;
+        }
+    }));
+    controller
         .owns_stream(kept(api::<Service>(&args, &client), services_writer))
         .owns_stream(kept(api::<StatefulSet>(&args, &client), statefulsets_writer))
         .owns_stream(kept(api::<PodDisruptionBudget>(&args, &client), budgets_writer))
@@ -195,9 +220,11 @@ fn tell_watch(error: &watcher::Error) {
     }
 }
 
-fn wakes(mut wakes_rx: mpsc::Receiver<Key>) -> impl Stream<Item = ObjectRef<Guarded>> + Send {
-    futures::stream::poll_fn(move |cx| wakes_rx.poll_recv(cx))
-        .map(|key: Key| ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or("")))
+fn wakes(wakes: Wakes) -> impl Stream<Item = ObjectRef<Guarded>> + Send {
+    futures::stream::unfold(wakes, |wakes| async {
+        let key = wakes.next().await;
+        Some((ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or("")), wakes))
+    })
 }
 
 fn controller(
@@ -205,14 +232,13 @@ fn controller(
     client: &Client,
     wakes: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
 ) -> Controller<Guarded> {
-    let ours =
-        watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY));
+    let of_ring = ours().timeout(WATCH_SECONDS);
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(args.concurrency);
     Controller::new(api(args, client), watcher::Config::default())
         .with_config(config)
-        .owns(api::<ConfigMap>(args, client), ours.clone())
-        .watches(api::<EndpointSlice>(args, client), ours.clone(), |slice| of_label(&slice))
-        .watches(api::<Pod>(args, client), ours, |pod| of_label(&pod))
+        .owns(api::<ConfigMap>(args, client), ours())
+        .watches(api::<EndpointSlice>(args, client), of_ring.clone(), |slice| of_label(&slice))
+        .watches(api::<Pod>(args, client), of_ring, |pod| of_label(&pod))
         .reconcile_on(wakes)
 }
 
@@ -241,40 +267,4 @@ where
 fn of_label<K: kube::Resource>(object: &K) -> Option<ObjectRef<Guarded>> {
     let name = object.labels().get(names::CLUSTER_LABEL)?;
     Some(ObjectRef::new(name).within(&object.namespace()?))
-}
-
-async fn reconcile_guarded(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    let cluster = match &object.0 {
-        Ok(cluster) => cluster,
-        Err(invalid) => {
-            // An object of another version of the definition must not stop the others.
-            tracing::error!(cluster = %object.name_any(), error = %invalid.error, "this CacheCluster cannot be read");
-            return Ok(Action::await_change());
-        }
-    };
-    let started = Instant::now();
-    let done = reconcile(cluster, &context).await;
-    let result = match &done {
-        Ok(_) => ReconcileResult::Done,
-        Err(error) if error.is_conflict() => ReconcileResult::Conflict,
-        Err(_) => ReconcileResult::Failed,
-    };
-    context.metrics.reconciled(result, started.elapsed().as_secs_f64());
-    if done.is_ok() {
-        context.failures.lock().remove(&ObjectRef::from_obj(cluster));
-    }
-    done
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the controller hands both over")]
-fn pause_after(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
-    let key: Key = ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
-    let failures = context.failed(key);
-    let pause = context.pause_after(error, failures);
-    if error.is_conflict() {
-        tracing::debug!(cluster = %object.name_any(), %error, "another writer was faster");
-    } else {
-        tracing::warn!(cluster = %object.name_any(), %error, failures, ?pause, "the reconcile is tried again");
-    }
-    Action::requeue(pause)
 }

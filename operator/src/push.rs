@@ -14,15 +14,13 @@ use groupcache_proto::cluster::SignedSnapshot;
 use groupcache_ring::Version;
 use groupcache_tls::keeper::Keeper;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::Metrics;
 use crate::names::Key;
 use crate::report::Reports;
-
-/// Wakes of the reconciler that may wait. A full queue loses nothing: the reconciler looks at everything when it runs.
-pub const MAX_WAKES: usize = 1024;
+use crate::wakes::Wakes;
 
 /// What is pushed: exactly what the ledger holds.
 #[derive(Clone, Debug)]
@@ -58,7 +56,7 @@ impl Target {
 #[derive(Debug)]
 pub struct Push {
     clusters: Mutex<HashMap<Key, Cluster>>,
-    wakes: mpsc::Sender<Key>,
+    wakes: Wakes,
     metrics: Metrics,
 }
 
@@ -72,7 +70,7 @@ struct Cluster {
 impl Push {
     /// Pushes nothing yet; whatever is news goes into `wakes`.
     #[must_use]
-    pub fn new(wakes: mpsc::Sender<Key>, metrics: Metrics) -> Self {
+    pub fn new(wakes: Wakes, metrics: Metrics) -> Self {
         Push { clusters: Mutex::default(), wakes, metrics }
     }
 

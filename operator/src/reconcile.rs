@@ -14,58 +14,55 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
-use crate::applied::Applied;
 use crate::certificates::Shown;
+use crate::children::Made;
 use crate::configuration::configuration;
 use crate::context::{Context, Error, Memory};
 use crate::ledger::settle::{Settlement, Watch};
 use crate::ledger::{self, Held, Known, Refused, Wanted, chain, store};
-use crate::mounted::{self, Looked};
 use crate::names::Key;
 use crate::observe::{Observed, observe, version_in};
-use crate::plan::{self, mounts::Mounts};
 use crate::pods::{NAME_TAKEN, Problem};
 use crate::push::{Published, Target};
+use crate::put_off::Failed;
 use crate::report::{self, Report};
 use crate::roll::Rollout;
 use crate::roster::{Roster, Sight, recovered, roster};
 use crate::status::{Facts, Pause};
-use crate::{apply, certificates, events, evict, monitors, orphans, status};
+use crate::{apply, certificates, children, events, evict, plan, status};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-/// Pause before what was refused is tried again: a child, or an eviction.
-const REFUSED_AGAIN: Duration = Duration::from_secs(10);
+/// Pauses before what was refused is tried again, or a Secret looked for again: the first, doubled up to the last.
+const REFUSED_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// Brings one cluster a step nearer to its spec.
 ///
 /// # Errors
 /// See [`Error`]; the caller tries again.
 pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Action, Error> {
-    if cluster.metadata.deletion_timestamp.is_some() {
-        // The children go with their owner; there is nothing to undo.
-        return Ok(Action::await_change());
-    }
-    if context.deposed.is_cancelled() {
-        return Err(Error::Deposed);
+    if let Some(end) = ends_at_once(cluster, context) {
+        return end;
     }
     let key = ObjectRef::from_obj(cluster);
     let now = Timestamp::now();
 
     let mut memory = recalled(cluster, context, &key).await?;
     let is_paused = cluster.spec.management_state == ManagementState::Paused;
-    let Looked { mounts, pending } = mounted::look(&context.client, cluster).await?;
-    let mounts = (!is_paused).then_some(&mounts);
-    let (statefulset, mut unmade) = children(cluster, context, &mut memory, mounts).await?;
+    // What the ring does not need may fail, and is told at the end.
+    let mut failed = Failed::default();
+    let Made { statefulset, mut unmade, pending } =
+        children::tend(cluster, context, &mut memory, is_paused, &mut failed).await?;
     let observed = observe(&context.client, cluster, statefulset.metadata.uid.as_deref(), now).await?;
     if let Some(text) = &observed.page.stranger {
         unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
-        tell(cluster, context, &status::without_ledger(cluster, &unmade, now)).await?;
-        return Ok(Action::requeue(REFUSED_AGAIN));
+        return without_ledger(cluster, context, &unmade, now).await;
     }
     let reports = context.push.reports(&key).all();
     let nodes = certificates::nodes(&observed.endpoints, &reports);
-    let secured = certificates::tend(&context.client, cluster, Some(&nodes), &mut memory.shown).await?;
+    let tended = certificates::tend(&context.client, cluster, Some(&nodes), &mut memory.shown).await;
+    let secured = memory.secured(failed.unless(tended));
+    unmade.extend(failed.error().and_then(|error| context.persistent(&key, error)));
     let wanted = configuration(&cluster.spec);
 
     let passed_on = wanted.as_ref().ok().filter(|_| !is_paused);
@@ -76,7 +73,8 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     let replicas = usize::try_from(cluster.spec.replicas).unwrap_or(0);
     let (update_revision, at_rest) = (update_revision(&statefulset), at_rest(&held, &reports));
     let rollout = Rollout { pods: &observed.pods, update_revision, replicas, at_rest };
-    let blocked = if is_paused { Ok(None) } else { evict::next(cluster, context, &rollout).await };
+    let blocked =
+        if is_paused { None } else { failed.unless(evict::next(cluster, context, &rollout).await).flatten() };
     let withholds = wanted.as_ref().is_ok_and(|wanted| *wanted != held.configuration);
     let facts = Facts {
         cluster,
@@ -84,7 +82,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         statefulset: &statefulset,
         pods: &observed.pods,
         outdated: rollout.outdated().count(),
-        blocked: blocked.as_ref().ok().and_then(Option::as_deref),
+        blocked: blocked.as_deref(),
         endpoints: &observed.endpoints,
         held: &held,
         settlement: &settlement,
@@ -101,14 +99,40 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
     context.metrics.in_force(&key, &held.snapshot, facts.unconverged(), roster.guarded.len());
     tell(cluster, context, &status::status(&facts)).await?;
 
-    let waits = !unmade.is_empty() || !pending.is_empty() || !secured.is_steady() || blocked?.is_some();
-    Ok(look_again(waits, &roster, &settlement))
+    failed.end()?;
+    let waits = !unmade.is_empty() || !pending.is_empty() || !secured.is_steady() || blocked.is_some();
+    let action = look_again(memory.waits(waits), &roster, &settlement);
+    context.remember(&key, memory);
+    Ok(action)
+}
+
+fn ends_at_once(cluster: &CacheCluster, context: &Context) -> Option<Result<Action, Error>> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        // The children go with their owner; there is nothing to undo.
+        return Some(Ok(Action::await_change()));
+    }
+    context.deposed.is_cancelled().then_some(Err(Error::Deposed))
+}
+
+/// The ledger's name is somebody else's: nothing can be done until it is free.
+async fn without_ledger(
+    cluster: &CacheCluster,
+    context: &Context,
+    unmade: &[Problem],
+    now: Timestamp,
+) -> Result<Action, Error> {
+    tell(cluster, context, &status::without_ledger(cluster, unmade, now)).await?;
+    Ok(Action::requeue(REFUSED_AGAIN.0))
 }
 
 /// When the cluster is looked at again though nothing happens.
-fn look_again(waits: bool, roster: &Roster, settlement: &Settlement) -> Action {
+fn look_again(waited: u32, roster: &Roster, settlement: &Settlement) -> Action {
     // Nobody tells when a name becomes free, a Secret is made, a budget allows, or the API server changes its mind.
-    let retry = waits.then_some(REFUSED_AGAIN);
+    let retry = waited.checked_sub(1).map(|more| {
+        let pause = (REFUSED_AGAIN.0 * 2_u32.pow(more.min(8))).min(REFUSED_AGAIN.1);
+        // Many clusters that wait for the same thing do not ask in step.
+        pause.mul_f64(rand::random_range(0.8..=1.0))
+    });
     let soonest = [roster.look_again_in, settlement.look_again_in(), retry].into_iter().flatten().min();
     Action::requeue(soonest.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
 }
@@ -117,44 +141,17 @@ fn look_again(waits: bool, roster: &Roster, settlement: &Settlement) -> Action {
 async fn recalled(cluster: &CacheCluster, context: &Context, key: &Key) -> Result<Memory, Error> {
     let mut memory = context.recall(key, cluster);
     if memory.shown.is_none() {
-        certificates::tend(&context.client, cluster, None, &mut memory.shown).await?;
+        memory.secured = Some(certificates::tend(&context.client, cluster, None, &mut memory.shown).await?);
         context.remember(key, memory.clone());
     }
     Ok(memory)
 }
 
-/// Makes the children what they should be, if they are not; without `mounts` they are left alone. The pods that are go on under the StatefulSet that is.
-async fn children(
-    cluster: &CacheCluster,
-    context: &Context,
-    memory: &mut Memory,
-    mounts: Option<&Mounts>,
-) -> Result<(StatefulSet, Vec<Problem>), Error> {
-    let (client, key) = (&context.client, ObjectRef::from_obj(cluster));
-    let Some(mounts) = mounts else {
-        return Ok((apply::held_statefulset(client, cluster).await?.unwrap_or_default(), Vec::new()));
-    };
-    let wanted = plan::children(cluster, &context.defaults, mounts);
-    orphans::remove(client, cluster, &wanted, &context.children).await?;
-    let monitor = monitors::tend(client, cluster, wanted.monitor.as_ref(), &mut memory.monitor).await?;
-    context.remember(&key, memory.clone());
-    if let Some(statefulset) = memory.applied.still(&wanted, &context.children) {
-        return Ok((statefulset, monitor.into_iter().collect()));
-    }
-    let made = apply::children(client, cluster, &wanted).await?;
-    if made.problems.is_empty() {
-        memory.applied = Applied::new(&wanted, made.marks);
-        context.remember(&key, memory.clone());
-    }
-    let statefulset = match made.statefulset {
-        None => apply::held_statefulset(client, cluster).await?.unwrap_or_default(),
-        Some(made) => made,
-    };
-    Ok((statefulset, made.problems.into_iter().chain(monitor).collect()))
-}
-
 /// Writes the status if it is news, and the events that belong to it.
-async fn tell(cluster: &CacheCluster, context: &Context, told: &CacheClusterStatus) -> Result<(), Error> {
+///
+/// # Errors
+/// If the API server refuses it or does not answer.
+pub async fn tell(cluster: &CacheCluster, context: &Context, told: &CacheClusterStatus) -> Result<(), Error> {
     if apply::status(&context.client, cluster, told).await? {
         events::tell_turns(&context.recorder, cluster, &told.conditions).await;
     }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 const POD_MONITORS: &str = "podmonitors.monitoring.coreos.com";
 
 /// Turned red by: a budget that selects no pods, drift that is not watched, orphans that stay, a kind that is not there and stops the rest, or a pause
-/// in which a child is written or a pod does not come back into the ring.
+/// in which a child is written or a pod does not come back into the ring; a client that tries a forbidden eviction again and again before it tells.
 #[test]
 fn what_is_around_the_pods_is_kept_and_a_pause_is_honoured() {
     scenario("upkeep", |kubectl| -> Result<String> {
@@ -27,9 +27,10 @@ fn what_is_around_the_pods_is_kept_and_a_pause_is_honoured() {
         let cluster = CacheCluster::up(kubectl, &wanted)?;
         budget_is_honoured(kubectl, &cluster)?;
         drift_is_repaired(kubectl)?;
+        a_budget_that_forbids_is_told(kubectl, &cluster)?;
         a_missing_kind_is_told(kubectl)?;
         a_pause_is_a_pause(kubectl, &cluster)?;
-        Ok("the budget let one of two pods go; drift repaired, orphans removed, a missing kind told; paused and taken up again".to_owned())
+        Ok("the budget let one of two pods go, one that forbids was told; drift repaired, orphans removed, a missing kind told; paused and taken up again".to_owned())
     });
 }
 
@@ -65,6 +66,21 @@ fn drift_is_repaired(kubectl: &Kubectl) -> Result<()> {
     )?;
     wait_count(kubectl, "networkpolicies", 0)?;
     wait_count(kubectl, "poddisruptionbudgets", 0)
+}
+
+/// The cluster's own budget is not there at this point; this one is the user's.
+fn a_budget_that_forbids_is_told(kubectl: &Kubectl, cluster: &CacheCluster<'_>) -> Result<()> {
+    let before = cluster.pods()?;
+    let selector = format!("--selector={LABEL}={NAME}");
+    kubectl.run(&["create", "poddisruptionbudget", "mine", "--max-unavailable=0", &selector])?;
+    let none = |pdb: &Value| pdb["status"]["expectedPods"] == 2 && pdb["status"]["disruptionsAllowed"] == 0;
+    kubectl.wait(("pdb", "mine"), "none allowed", LIMIT, none, |pdb| pdb["status"].to_string())?;
+    kubectl.run(&["annotate", "cc", NAME, "groupcache.dev/restartedAt=now"])?;
+    let told = |cc: &Value| message(cc, "Progressing").contains("may not be evicted now");
+    kubectl.wait(("cc", NAME), "what keeps the pods", LIMIT, told, |cc| cc["status"].to_string())?;
+    kubectl.run(&["delete", "pdb", "mine"])?;
+    cluster.wait_all_replaced(&before)?;
+    cluster.wait_converged(2)
 }
 
 fn a_missing_kind_is_told(kubectl: &Kubectl) -> Result<()> {

@@ -5,11 +5,11 @@ use groupcache_proto::cluster::SignedSnapshot;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector;
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::lease::Elector;
 use crate::push::{Published, Target};
+use crate::wakes::Wakes;
 
 fn context() -> Context {
     let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
@@ -20,7 +20,7 @@ fn context() -> Context {
     Context {
         client: client.clone(),
         defaults: Defaults { node_image: "i".into(), namespace: "operators".into() },
-        push: Push::new(mpsc::channel(1).0, metrics.clone()),
+        push: Push::new(Wakes::new(), metrics.clone()),
         recorder: Recorder::new(client.clone(), Reporter { controller: "test".into(), instance: None }),
         metrics,
         claim: Elector::new(client, "default", "l".into(), "me".into()).claim(),
@@ -65,4 +65,19 @@ async fn nothing_is_kept_of_a_cluster_that_is_gone() {
     assert_eq!((context.failed(key.clone()), context.failed(key.clone())), (1, 2));
     context.forget(&key);
     assert!(context.memory.lock().is_empty() && context.failures.lock().is_empty());
+}
+
+#[tokio::test]
+async fn only_what_lasts_is_told_in_the_status_and_only_once() {
+    let (context, key) = (context(), Key::new("c"));
+    let late = Error::TooLong(Duration::from_secs(60));
+    for _ in 1..TOLD_AFTER {
+        assert_eq!(context.persistent(&key, &late), None);
+        context.failed(key.clone());
+    }
+    let problem = context.persistent(&key, &late).expect("it has lasted");
+    assert!(problem.text.contains("did not end within 60 s"), "{problem:?}");
+    for passing in [Error::Deposed, Error::Overwritten, Error::Told(Box::new(late))] {
+        assert_eq!(context.persistent(&key, &passing), None, "{passing}");
+    }
 }

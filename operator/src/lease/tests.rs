@@ -167,3 +167,28 @@ async fn a_claim_stands_only_while_the_lease_names_this_process() {
     server.state.lock().down = true;
     assert!(!claim.stands().await, "no answer is no");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_read_the_lease_for_long_is_not_ready() {
+    let server = Server::default();
+    let readiness = groupcache_process::readiness::Readiness::new();
+    let mut first = server.candidate("first");
+    first.acquire().await;
+    let mut second = server.candidate("second").tending(readiness.condition("lease", "not read yet"));
+    assert!(!readiness.is_ready());
+    // It is handed back, and with it the condition: by then the first's record has run out.
+    let waiting = tokio::spawn(async move {
+        second.acquire().await;
+        second
+    });
+    readiness.ready().await;
+
+    server.state.lock().down = true;
+    let mut changes = readiness.follow();
+    let since = Instant::now();
+    while changes.next().await.expect("it is tended").is_empty() {}
+    assert!(since.elapsed() >= DURATION && since.elapsed() <= DURATION * 2, "{:?}", since.elapsed());
+    server.state.lock().down = false;
+    readiness.ready().await;
+    waiting.await.expect("it leads");
+}

@@ -11,7 +11,7 @@ use groupcache_ring::Version;
 use groupcache_tls::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
@@ -19,6 +19,7 @@ use crate::metrics::{Metrics, PushResult};
 use crate::names::Key;
 use crate::push::{Published, Target};
 use crate::report::{Applied, Reach, Refusal, Report, Reports};
+use crate::wakes::Wakes;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,7 +47,7 @@ pub(super) struct Task {
     pub(super) target: Target,
     pub(super) newest: watch::Receiver<Option<Arc<Published>>>,
     pub(super) reports: Reports,
-    pub(super) wakes: mpsc::Sender<Key>,
+    pub(super) wakes: Wakes,
     pub(super) metrics: Metrics,
 }
 
@@ -133,8 +134,7 @@ impl Task {
         self.metrics.pushed(result);
         if self.reports.note(&self.target.pod_uid, |report| note(report, published, answer)) {
             tracing::debug!(node = %self.target.name, version = %published.version, ?result, "a node has answered");
-            // A full queue means that the reconciler is about to look anyway.
-            let _ = self.wakes.try_send(self.key.clone());
+            self.wakes.wake(&self.key);
         }
         told
     }

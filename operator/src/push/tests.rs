@@ -211,13 +211,13 @@ fn target(name: &str, address: SocketAddr) -> Target {
 struct Harness {
     push: Push,
     key: Key,
-    wakes: mpsc::Receiver<Key>,
+    wakes: Wakes,
 }
 
 impl Harness {
     fn new() -> Self {
-        let (wakes_tx, wakes) = mpsc::channel(64);
-        let push = Push::new(wakes_tx, Metrics::new(&mut Registry::default()));
+        let wakes = Wakes::new();
+        let push = Push::new(wakes.clone(), Metrics::new(&mut Registry::default()));
         Harness { push, key: Key::new("c").within("shop"), wakes }
     }
 
@@ -229,7 +229,7 @@ impl Harness {
                 if wanted(&report) {
                     return report;
                 }
-                self.wakes.recv().await.expect("someone pushes");
+                self.wakes.next().await;
             }
         };
         tokio::time::timeout(PATIENCE, reached).await.expect("the report comes")

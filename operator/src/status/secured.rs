@@ -46,7 +46,7 @@ fn reason_of(fault: &Fault) -> &'static str {
         Fault::SecretMissing(_) => reason::SECRET_MISSING,
         Fault::NotAnAuthority { .. } => reason::NOT_AN_AUTHORITY,
         Fault::NameTaken(_) => NAME_TAKEN,
-        Fault::Unmade(_) => reason::NOT_ISSUED,
+        Fault::Unread | Fault::Unmade(_) => reason::NOT_ISSUED,
     }
 }
 
