@@ -176,9 +176,9 @@ async fn advance(
 ) -> Result<InForce, Error> {
     let now = Instant::now();
     let uid = cluster.uid().unwrap_or_default();
-    let held = observed.page.held.as_ref().filter(|held| held.snapshot.cluster_uid() == uid);
-    let held = held.map(|held| judged(held, memory.shown.as_ref()));
-    let held = held.as_ref();
+    let trusted = memory.shown.as_ref().map(|shown| shown.keeper().current());
+    let held = observed.page.vouched(trusted.as_deref());
+    let held = held.filter(|held| held.snapshot.cluster_uid() == uid);
     let known = Known {
         status: version_in(cluster.status.as_ref()),
         reported: report::highest(reports),
@@ -216,14 +216,6 @@ async fn advance(
     tell_standstill(cluster, &held, &roster);
     context.remember(&ObjectRef::from_obj(cluster), memory.clone());
     Ok(InForce { held, roster, settlement })
-}
-
-/// What the ledger holds, without a signature that the nodes would refuse.
-fn judged(held: &Held, shown: Option<&Shown>) -> Held {
-    match shown {
-        Some(shown) => held.clone().vouched(&shown.keeper().current()),
-        None => held.clone(),
-    }
 }
 
 /// With the word of the authority, where there is one.

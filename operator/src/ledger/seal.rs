@@ -3,7 +3,6 @@
 use std::fmt;
 
 use groupcache_tls::authority::{self, Authority};
-use groupcache_tls::credentials::Credentials;
 
 use crate::ledger::Held;
 
@@ -31,14 +30,6 @@ impl Held {
         let signature = authority.sign(&self.to_wire().snapshot)?;
         self.seal = Some(Seal { signer: authority.fingerprint(), signature });
         Ok(self)
-    }
-
-    /// The same, without a signature that nodes with these credentials would refuse: somebody else wrote the ledger, or parts of it.
-    #[must_use]
-    pub fn vouched(mut self, by: &Credentials) -> Self {
-        let snapshot = self.to_wire().snapshot;
-        self.seal = self.seal.filter(|seal| by.verify(&seal.signer, &snapshot, &seal.signature).is_ok());
-        self
     }
 
     /// The fingerprint of who signed it.

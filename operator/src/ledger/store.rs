@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use groupcache_crds::CacheCluster;
+use groupcache_proto::cluster::SignedSnapshot;
 use groupcache_ring::Version;
+use groupcache_tls::credentials::Credentials;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
@@ -25,7 +27,9 @@ const MEMBERS_KEY: &str = "members";
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// `None`: there is no ledger yet, or it cannot be read.
-    pub held: Option<Held>,
+    held: Option<Held>,
+    /// The snapshot as it is stored, with whatever signature it has.
+    stored: SignedSnapshot,
     /// Why it must not be written: a ConfigMap of that name is somebody else's.
     pub stranger: Option<String>,
     /// `None`: it must be created.
@@ -45,17 +49,36 @@ pub async fn read(client: &Client, cluster: &CacheCluster) -> kube::Result<Page>
         return Ok(Page { stranger, ..Page::default() });
     }
     let resource_version = map.resource_version();
-    let held = match content(&map) {
-        Ok(held) => Some(held),
+    let (held, stored) = match content(&map) {
+        Ok((held, stored)) => (Some(held), stored),
         Err(error) => {
             tracing::warn!(
                 cluster = %cluster.name_any(), namespace = ?cluster.namespace(), %error,
                 "the ledger cannot be read; it is written anew under a higher epoch than any node reports"
             );
-            None
+            (None, SignedSnapshot::default())
         }
     };
-    Ok(Page { held, stranger: None, resource_version })
+    Ok(Page { held, stored, stranger: None, resource_version })
+}
+
+impl Page {
+    /// What it holds, if these credentials trust who signed it; where there are none, what it holds.
+    ///
+    /// Who may write ConfigMaps must not have a membership or a loader's address signed by the operator: what nobody vouches for is taken for lost.
+    #[must_use]
+    pub fn vouched(&self, by: Option<&Credentials>) -> Option<&Held> {
+        let held = self.held.as_ref()?;
+        let Some(by) = by else { return Some(held) };
+        // Over the bytes as they are: another release may have put the same into others.
+        match by.verify(&self.stored.key_id, &self.stored.snapshot, &self.stored.signature) {
+            Ok(()) => Some(held),
+            Err(fault) => {
+                tracing::warn!(version = %held.version(), %fault, "nobody vouches for what the ledger holds; it is taken for lost");
+                None
+            }
+        }
+    }
 }
 
 /// Writes the ledger over what was read.
@@ -101,7 +124,7 @@ fn to_map(cluster: &CacheCluster, held: &Held) -> ConfigMap {
     }
 }
 
-fn content(map: &ConfigMap) -> Result<Held, String> {
+fn content(map: &ConfigMap) -> Result<(Held, SignedSnapshot), String> {
     let bytes = map
         .binary_data
         .as_ref()
@@ -118,7 +141,8 @@ fn content(map: &ConfigMap) -> Result<Held, String> {
         bound.map_err(|_| format!("{LONGEST_BOUND_KEY} is {text:?}, not a number"))
     });
     let (membership, configuration) = (since(MEMBERSHIP_SINCE_KEY)?, since(CONFIGURATION_SINCE_KEY)?);
-    Held::from_stored(&bytes.0, membership, configuration, longest.transpose()?)
+    let held = Held::from_stored(&bytes.0, membership, configuration, longest.transpose()?)?;
+    Ok((held, SignedSnapshot::decode(&bytes.0[..]).map_err(|error| error.to_string())?))
 }
 
 fn parse(text: &str) -> Option<Version> {
@@ -128,34 +152,84 @@ fn parse(text: &str) -> Option<Version> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use groupcache_crds::CacheClusterSpec;
     use groupcache_proto::cluster::Configuration;
     use groupcache_ring::{Member, Snapshot};
+    use groupcache_tls::authority::Authority;
+    use groupcache_tls::identity::{Identity, Role};
 
     use super::*;
 
-    #[test]
-    fn what_is_written_is_what_is_read() {
+    fn cluster() -> CacheCluster {
         let spec: CacheClusterSpec = serde_json::from_str("{}").unwrap();
-        let cluster = CacheCluster::new("c", spec);
+        CacheCluster::new("c", spec)
+    }
+
+    fn held() -> Held {
         let members = vec![Member::active("a", "10.0.0.1:8081")];
         let version = Version::new(3, 4);
-        let held = Held {
+        Held {
             snapshot: Snapshot::new("uid", version, Version::new(3, 3), vec!["a".into()], members).unwrap(),
             configuration: Configuration { staleness_bound_ms: 5, ..Configuration::default() },
             membership_since: Version::new(3, 3),
             configuration_since: Version::new(2, 1),
             longest_bound: Duration::from_secs(60),
             seal: None,
+        }
+    }
+
+    /// Turned red by: an operator that signs whatever somebody has written into the ConfigMap.
+    #[test]
+    fn what_nobody_vouches_for_is_taken_for_lost_and_what_another_release_wrote_is_not() {
+        let authority =
+            |name: &str| Authority::generate(name, SystemTime::now(), Duration::from_secs(3600)).unwrap();
+        let (ours, other) = (authority("ours"), authority("other"));
+        let issued = ours
+            .issue(&Identity::new("uid", Role::Operator), SystemTime::now(), Duration::from_secs(60))
+            .unwrap();
+        let (chain, key) = (issued.chain_pem.as_bytes(), issued.key_pem.as_bytes());
+        let trusting = Credentials::from_pem(chain, key, ours.certificate_pem().as_bytes()).unwrap();
+        let page = |held: &Held| {
+            let (held, stored) = content(&to_map(&cluster(), held)).unwrap();
+            Page { held: Some(held), stored, ..Page::default() }
         };
-        let mut map = to_map(&cluster, &held);
-        assert_eq!(content(&map).unwrap(), held);
+        let sealed = held().sealed(&ours).unwrap();
+        assert_eq!(page(&sealed).vouched(Some(&trusting)), Some(&sealed));
+        assert_eq!(page(&held()).vouched(None), Some(&held()), "nobody is asked to");
+        assert_eq!(page(&held()).vouched(Some(&trusting)), None, "it is not signed");
+        assert_eq!(
+            page(&held().sealed(&other).unwrap()).vouched(Some(&trusting)),
+            None,
+            "nobody trusts its signer"
+        );
+        let edited = Held { configuration: Configuration::default(), ..sealed.clone() };
+        assert_eq!(page(&edited).vouched(Some(&trusting)), None, "it is the signature of another");
+
+        // An unknown field, as a later release has: to be signed anew, and not lost.
+        let mut stored = sealed.to_wire();
+        stored.snapshot = [&stored.snapshot[..], &[0xf8, 0x07, 0x01]].concat().into();
+        stored.signature = ours.sign(&stored.snapshot).unwrap().into();
+        let mut map = to_map(&cluster(), &sealed);
+        let data = map.binary_data.as_mut().unwrap();
+        data.insert(names::SNAPSHOT_KEY.to_owned(), ByteString(stored.encode_to_vec()));
+        let (later, stored) = content(&map).unwrap();
+        let page = Page { held: Some(later), stored, ..Page::default() };
+        assert_eq!(page.vouched(Some(&trusting)).map(Held::signer), Some(None));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let held = held();
+        let mut map = to_map(&cluster(), &held);
+        assert_eq!(content(&map).unwrap().0, held);
 
         map.data.as_mut().unwrap().insert(LONGEST_BOUND_KEY.into(), "long".into());
         let said = content(&map).unwrap_err();
         assert_eq!(said, "longestStalenessBoundMilliseconds is \"long\", not a number");
         map.data.as_mut().unwrap().remove(LONGEST_BOUND_KEY);
-        assert_eq!(content(&map).unwrap().longest_bound, held.bound());
+        assert_eq!(content(&map).unwrap().0.longest_bound, held.bound());
 
         map.data.as_mut().unwrap().insert(MEMBERSHIP_SINCE_KEY.into(), "three".into());
         assert_eq!(content(&map).unwrap_err(), "membershipSince is \"three\", not epoch.sequence");
