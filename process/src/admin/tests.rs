@@ -69,3 +69,10 @@ async fn garbage_and_silence_cost_one_connection_each() {
     served.stop.cancel();
     served.task.await.expect("it ends when stopped");
 }
+
+#[test]
+fn only_this_machine_changes_what_is_logged() {
+    let local = |address: &str| Caller(address.parse().expect("an address")).is_local();
+    assert!(local("127.0.0.1:1") && local("[::1]:1") && local("[::ffff:127.0.0.1]:1"));
+    assert!(!local("10.0.0.1:1") && !local("[2001:db8::1]:1") && !local("[::ffff:10.0.0.1]:1"));
+}
