@@ -1,8 +1,9 @@
 //! What the operator counts.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use groupcache_ring::Snapshot;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::certificates::State;
+use crate::metrics::conditions::Conditions;
 use crate::names::Key;
 
 /// How a reconcile ended.
@@ -53,7 +55,7 @@ struct Pushed {
     result: PushResult,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct OfCluster {
     namespace: String,
     cluster: String,
@@ -80,6 +82,8 @@ pub struct Metrics {
     unconverged: Family<OfCluster, Gauge>,
     earlier: Family<OfCluster, Gauge>,
     expiry: Family<Certificate, Gauge>,
+    lifetime: Family<OfCluster, Gauge>,
+    conditions: Conditions,
 }
 
 impl Metrics {
@@ -98,6 +102,8 @@ impl Metrics {
             unconverged: Family::default(),
             earlier: Family::default(),
             expiry: Family::default(),
+            lifetime: Family::default(),
+            conditions: Conditions::default(),
         };
         let name = |short: &str| format!("groupcache_operator_{short}");
         let m = &metrics;
@@ -126,6 +132,10 @@ impl Metrics {
             Unit::Seconds,
             m.expiry.clone(),
         );
+        let help =
+            "For how long the authority behind the certificates is valid from its first day to its last";
+        registry.register_with_unit(name("authority_lifetime"), help, Unit::Seconds, m.lifetime.clone());
+        registry.register_collector(Box::new(m.conditions.clone()));
         metrics
     }
 
@@ -161,23 +171,25 @@ impl Metrics {
         self.earlier.get_or_create(&of).set(number(snapshot.priors().len() as u64));
     }
 
-    /// What is said of a cluster's certificates.
-    pub fn certificates(&self, key: &Key, state: &State) {
-        let until = match state {
+    /// What the conditions of a cluster's status say.
+    pub fn conditions(&self, key: &Key, conditions: &[Condition]) {
+        self.conditions.say(of(key), conditions);
+    }
+
+    /// What is said of a cluster's certificates, and how long their authority lives.
+    pub fn certificates(&self, key: &Key, state: &State, lifetime: Option<Duration>) {
+        match state {
+            State::Disabled => self.forget_certificates(key),
+            // Those that were issued are still in use, and run out: of all times not now must that be told no more.
+            State::Missing(_) => {}
             State::Ready { leaf_until, authority_until, .. } => {
-                [("node", Some(*leaf_until)), ("authority", Some(*authority_until))]
-            }
-            State::Disabled | State::Missing(_) => [("node", None), ("authority", None)],
-        };
-        for (certificate, until) in until {
-            let of = certificate_of(key, certificate);
-            let since = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
-            match since {
-                Some(since) => {
-                    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-                    self.expiry.get_or_create(&of).set(seconds);
+                for (certificate, until) in [("node", leaf_until), ("authority", authority_until)] {
+                    let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                    self.expiry.get_or_create(&certificate_of(key, certificate)).set(seconds(since));
                 }
-                None => drop(self.expiry.remove(&of)),
+                if let Some(lifetime) = lifetime {
+                    self.lifetime.get_or_create(&of(key)).set(seconds(lifetime));
+                }
             }
         }
     }
@@ -188,10 +200,20 @@ impl Metrics {
         for family in [&self.epoch, &self.sequence, &self.unconverged, &self.guarded, &self.earlier] {
             family.remove(&of);
         }
+        self.conditions.forget(&of);
+        self.forget_certificates(key);
+    }
+
+    fn forget_certificates(&self, key: &Key) {
         for certificate in ["node", "authority"] {
             self.expiry.remove(&certificate_of(key, certificate));
         }
+        self.lifetime.remove(&of(key));
     }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn of(key: &Key) -> OfCluster {
@@ -203,10 +225,93 @@ fn certificate_of(key: &Key, certificate: &str) -> Certificate {
     Certificate { namespace, cluster, certificate: certificate.to_owned() }
 }
 
+mod conditions;
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::certificates::Fault;
     use crate::certificates::rotation::Phase;
+    use crate::conditions::{AVAILABLE, Finding, PAUSED};
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn key() -> Key {
+        Key::new("c").within("n")
+    }
+
+    fn exported(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).expect("text");
+        text
+    }
+
+    /// The samples of one metric, without its name.
+    fn samples<'a>(text: &'a str, metric: &str) -> BTreeSet<&'a str> {
+        text.lines()
+            .filter_map(|line| line.strip_prefix(metric))
+            .filter(|rest| rest.starts_with('{'))
+            .collect()
+    }
+
+    fn ready(left: Duration) -> State {
+        let until = SystemTime::UNIX_EPOCH + left;
+        State::Ready { phase: Phase::Steady, leaf_until: until, authority_until: until, fault: None }
+    }
+
+    fn condition(type_: &'static str, status: &'static str, reason: &'static str) -> Condition {
+        Finding::new(type_, status, reason, "").condition(&[], None, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Turned red by: series of what a condition said before, or of a cluster that is gone.
+    #[test]
+    fn a_condition_says_one_thing_and_nothing_once_its_cluster_is_gone() {
+        const METRIC: &str = "groupcache_operator_cluster_condition";
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let paused = condition(PAUSED, "False", "Managed");
+        metrics.conditions(&key(), &[condition(AVAILABLE, "False", "NoNodeServes"), paused.clone()]);
+        metrics.conditions(&key(), &[condition(AVAILABLE, "True", "Serving"), paused]);
+        metrics.conditions(&Key::new("d").within("n"), &[condition(AVAILABLE, "Unknown", "NoNodes")]);
+        let expected = [
+            r#"{namespace="n",cluster="c",type="Available",status="True",reason="Serving"} 1"#,
+            r#"{namespace="n",cluster="c",type="Paused",status="False",reason="Managed"} 1"#,
+            r#"{namespace="n",cluster="d",type="Available",status="Unknown",reason="NoNodes"} 1"#,
+        ];
+        assert_eq!(samples(&exported(&registry), METRIC), BTreeSet::from(expected));
+        metrics.forget(&key());
+        assert_eq!(samples(&exported(&registry), METRIC), BTreeSet::from([expected[2]]));
+    }
+
+    /// Turned red by: an alert on a certificate that ends when it cannot be renewed, of all times.
+    #[test]
+    fn the_end_of_a_certificate_is_told_also_while_it_cannot_be_renewed() {
+        const METRIC: &str = "groupcache_operator_certificate_expiry_timestamp_seconds";
+        const LIFETIME: &str = "groupcache_operator_authority_lifetime_seconds";
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        metrics.certificates(&key(), &ready(DAY), Some(DAY * 2));
+        let missing = State::Missing(Fault::SecretMissing("mine".into()));
+        metrics.certificates(&key(), &missing, None);
+        let expected = [
+            r#"{namespace="n",cluster="c",certificate="authority"} 86400"#,
+            r#"{namespace="n",cluster="c",certificate="node"} 86400"#,
+        ];
+        assert_eq!(samples(&exported(&registry), METRIC), BTreeSet::from(expected));
+        let expected = r#"{namespace="n",cluster="c"} 172800"#;
+        assert_eq!(samples(&exported(&registry), LIFETIME), BTreeSet::from([expected]));
+        metrics.certificates(&key(), &State::Disabled, None);
+        let text = exported(&registry);
+        assert_eq!((samples(&text, METRIC), samples(&text, LIFETIME)), Default::default());
+        metrics.certificates(&key(), &ready(DAY), Some(DAY));
+        metrics.forget(&key());
+        let text = exported(&registry);
+        assert_eq!((samples(&text, METRIC), samples(&text, LIFETIME)), Default::default());
+    }
 
     #[test]
     fn the_reference_names_every_metric() {
@@ -219,18 +324,16 @@ mod tests {
         metrics.pushed(PushResult::Older);
         let version = groupcache_ring::Version::new(1, 1);
         let snapshot = Snapshot::new("uid", version, version, Vec::new(), Vec::new()).expect("a snapshot");
-        metrics.in_force(&Key::new("c").within("n"), &snapshot, 0, 0);
-        let (leaf_until, authority_until) = (SystemTime::now(), SystemTime::now());
-        let ready = State::Ready { phase: Phase::Steady, leaf_until, authority_until, fault: None };
-        metrics.certificates(&Key::new("c").within("n"), &ready);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        metrics.in_force(&key(), &snapshot, 0, 0);
+        metrics.certificates(&key(), &ready(DAY), Some(DAY));
+        metrics.conditions(&key(), &[condition(AVAILABLE, "True", "Serving")]);
+        let text = exported(&registry);
         let kinds: Vec<Vec<&str>> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .map(|line| line.split(' ').collect())
             .collect();
-        assert!(kinds.len() >= 10, "{text}");
+        assert!(kinds.len() >= 13, "{text}");
         for kind in kinds {
             let total = if kind[1] == "counter" { "_total" } else { "" };
             let row = format!("| `{}{total}` | {} |", kind[0], kind[1]);

@@ -95,7 +95,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         faults: wanted.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
         now,
     };
-    context.metrics.certificates(&key, &secured);
+    context.metrics.certificates(&key, &secured, memory.shown.as_ref().map(|s| s.signer().lifetime()));
     context.metrics.in_force(&key, &held.snapshot, facts.unconverged(), roster.guarded.len());
     tell(cluster, context, &status::status(&facts)).await?;
 
@@ -152,6 +152,7 @@ async fn recalled(cluster: &CacheCluster, context: &Context, key: &Key) -> Resul
 /// # Errors
 /// If the API server refuses it or does not answer.
 pub async fn tell(cluster: &CacheCluster, context: &Context, told: &CacheClusterStatus) -> Result<(), Error> {
+    context.metrics.conditions(&ObjectRef::from_obj(cluster), &told.conditions);
     if apply::status(&context.client, cluster, told).await? {
         events::tell_turns(&context.recorder, cluster, &told.conditions).await;
     }

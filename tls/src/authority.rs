@@ -27,6 +27,7 @@ pub struct Authority {
     certificate_pem: String,
     key_pem: String,
     not_after: SystemTime,
+    lifetime: Duration,
 }
 
 /// A certificate and its key, as they stand in files.
@@ -92,8 +93,11 @@ impl Authority {
             return Err(Fault::OtherKey);
         }
         let not_after = not_after(&certificate).map_err(|error| unreadable(&error))?;
+        let validity = read.validity();
+        let seconds = validity.not_after.timestamp().saturating_sub(validity.not_before.timestamp());
+        let lifetime = Duration::from_secs(seconds.try_into().unwrap_or_default());
         let (certificate_pem, key_pem) = (certificate_pem.to_owned(), key_pem.to_owned());
-        Ok(Authority { certificate, certificate_pem, key_pem, not_after })
+        Ok(Authority { certificate, certificate_pem, key_pem, not_after, lifetime })
     }
 
     /// Its certificate, for those who are to trust it.
@@ -112,6 +116,12 @@ impl Authority {
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// How long it is valid from its first day to its last.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 
     /// The fingerprint of its certificate.

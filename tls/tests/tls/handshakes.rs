@@ -138,6 +138,7 @@ fn an_authority_is_read_back_and_nothing_else_is_one() {
     let ours = new_authority("ours");
     let again = Authority::from_pem(ours.certificate_pem(), ours.key_pem()).expect("it works");
     assert_eq!((again.fingerprint(), again.not_after()), (ours.fingerprint(), ours.not_after()));
+    assert_eq!(again.lifetime().as_secs() / DAY.as_secs(), 100, "{:?}", again.lifetime());
     let leaf = issued(&ours, "uid-1", Role::Node);
     let fault = |certificate: &str, key: &str| Authority::from_pem(certificate, key).expect_err("a fault");
     assert!(matches!(fault(&leaf.chain_pem, &leaf.key_pem), authority::Fault::NoAuthority));

@@ -91,6 +91,17 @@ const RENDERED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What users set who have Prometheus' operator.
+const MONITORED: &[&str] = &[
+    "podMonitor.enabled=true",
+    "podMonitor.interval=15s",
+    "podMonitor.labels.release=prometheus",
+    "prometheusRule.enabled=true",
+    "prometheusRule.labels.team=cache",
+    "prometheusRule.runbookUrl=https://runbooks.example/groupcache",
+    "prometheusRule.disabled[0]=GroupcacheClusterPaused",
+];
+
 /// What the schema must refuse, and a word of the message.
 const REFUSED: &[(&str, &str)] = &[
     ("replicas=none", "replicas"),
@@ -100,6 +111,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("image.digest=abc", "digest"),
     ("log.format=xml", "format"),
     ("extraObjects=all", "extraObjects"),
+    ("podMonitor.interval=often", "interval"),
+    ("prometheusRule.runbookUrl=runbooks", "runbookUrl"),
+    ("prometheusRule.disabled[0]=Paused", "disabled"),
     ("dashboard.enabled=yes", "dashboard"),
     ("dashboard.lables.team=cache", "lables"),
 ];
@@ -121,15 +135,8 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             dry_run(cluster, &objects).with_context(|| format!("values: {}", values.join(",")))
         })?;
     }
-    progress.step("rendered: alerts, a kind that this API server does not know", || {
-        let objects =
-            template(cluster, &["prometheusRule.enabled=true", "prometheusRule.labels.team=cache"])?;
-        let whole =
-            ["kind: PrometheusRule", "team: cache", "alert: GroupcacheNobodyLeads", "{{ $labels.cluster }}"];
-        match whole.iter().find(|part| !objects.contains(**part)) {
-            Some(part) => bail!("it lacks {part}"),
-            None => Ok(()),
-        }
+    progress.step("rendered: alerts and a monitor, kinds that this API server does not know", || {
+        monitoring(cluster)
     })?;
     progress.step("rendered: the dashboard, to the letter", || dashboard(cluster))?;
     for (value, told) in REFUSED {
@@ -140,6 +147,41 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
         })?;
     }
     examples::run(cluster, NAMESPACES[0], progress)
+}
+
+/// Braces in the alerts are Prometheus', not Helm's.
+fn monitoring(cluster: &Cluster) -> Result<()> {
+    let objects = template(cluster, MONITORED)?;
+    let whole = [
+        "kind: PodMonitor",
+        "release: prometheus",
+        "interval: 15s",
+        "honorLabels: true",
+        "kind: PrometheusRule",
+        "team: cache",
+        "alert: GroupcacheNobodyLeads",
+        "runbook_url: https://runbooks.example/groupcache#groupcachenobodyleads",
+        "{{ $labels.cluster }}",
+    ];
+    if let Some(part) = whole.iter().find(|part| !objects.contains(**part)) {
+        bail!("it lacks {part}");
+    }
+    if let Some(part) =
+        ["GroupcacheClusterPaused", "groupcache.dev/docs"].iter().find(|p| objects.contains(**p))
+    {
+        bail!("it has {part}, which was replaced or left out");
+    }
+    let objects = template(cluster, &["prometheusRule.enabled=true"])?;
+    if !objects
+        .contains("runbook_url: https://groupcache.dev/docs/operations/alerts.md#groupcacheclusterpaused")
+    {
+        bail!("without a place for the runbooks they are not below the chart's home");
+    }
+    let strange = ["prometheusRule.enabled=true", "prometheusRule.disabled[0]=GroupcacheNoAlert"];
+    match template(cluster, &strange) {
+        Err(error) if format!("{error:#}").contains("GroupcacheNoAlert") => Ok(()),
+        _ => bail!("an alert that there is not may be left out"),
+    }
 }
 
 /// Braces in it are Grafana's, not Helm's.
