@@ -53,20 +53,6 @@ fn what_is_sound_is_taken() {
         &[("/spec/groups/0/maxBytes", json!("200Mi")), ("/spec/memory", json!({"cachePercent": 80}))],
         &[("/spec/resources/limits/memory", json!("0.25Gi"))],
         &[("/spec/resources/limits/memory", json!(268_435_456))],
-        &[("/spec/resources/requests", json!({"memory": "256Mi", "cpu": 4, "ephemeral-storage": "1Gi"}))],
-        &[
-            ("/spec/resources/requests", json!({"memory": "0.25Gi", "cpu": "1500m"})),
-            ("/spec/resources/limits/cpu", json!("1.5")),
-        ],
-        &[
-            ("/spec/resources/requests", json!({"memory": "1Gi"})),
-            ("/spec/resources/limits", Value::Null),
-            ("/spec/groups", json!([])),
-        ],
-        &[
-            ("/spec/groups/0/aliases", json!(["people", "Users"])),
-            ("/spec/groups/-", json!({"name": "more", "maxBytes": "1Mi", "aliases": ["others"]})),
-        ],
         &[("/spec/groups/0/ttlSeconds", json!(60)), ("/spec/groups/0/negativeTtlSeconds", json!(60))],
         &[("/spec/groups/0/negativeTtlSeconds", json!(60))],
         &[
@@ -83,6 +69,14 @@ fn what_is_sound_is_taken() {
         &[("/spec/groups/-", json!({"name": "more", "maxBytes": "100Mi", "maxValueBytes": "8Mi"}))],
         &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
+        &[(
+            "/spec/loaders/0",
+            json!({"name": "people", "grpc": {"target": "proxy:1", "authority": "people:443"}}),
+        )],
+        &[(
+            "/spec/loaders/0",
+            json!({"name": "people", "grpc": {"target": "proxy:1", "authority": "[::1]"}}),
+        )],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 1}))],
         &[("/spec/tls", json!({"peer": {"mode": "Disabled"}}))],
         &[("/spec/tls", json!({"peer": {"mode": "CaSecret", "secretName": "mine"}}))],
@@ -100,9 +94,7 @@ fn what_is_sound_is_taken() {
             ("/spec/loaders/0/circuitBreaker", json!({"failurePercent": 100, "openSeconds": 300})),
         ],
     ];
-    for changes in table {
-        assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
-    }
+    taken(table);
 }
 
 #[test]
@@ -170,6 +162,18 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
 
 #[test]
 fn no_more_is_set_aside_than_may_be_used() {
+    taken(&[
+        &[("/spec/resources/requests", json!({"memory": "256Mi", "cpu": 4, "ephemeral-storage": "1Gi"}))],
+        &[
+            ("/spec/resources/requests", json!({"memory": "0.25Gi", "cpu": "1500m"})),
+            ("/spec/resources/limits/cpu", json!("1.5")),
+        ],
+        &[
+            ("/spec/resources/requests", json!({"memory": "1Gi"})),
+            ("/spec/resources/limits", Value::Null),
+            ("/spec/groups", json!([])),
+        ],
+    ]);
     refused(&[
         (
             &[("/spec/resources/requests", json!({"memory": "257Mi"}))],
@@ -188,6 +192,10 @@ fn no_more_is_set_aside_than_may_be_used() {
 #[test]
 fn a_name_or_an_alias_means_one_group() {
     let more = |asked: Value| ("/spec/groups/-", asked);
+    taken(&[&[
+        ("/spec/groups/0/aliases", json!(["people", "Users"])),
+        ("/spec/groups/-", json!({"name": "more", "maxBytes": "1Mi", "aliases": ["others"]})),
+    ]]);
     let told = "names and aliases of groups must be unique";
     refused(&[
         (&[("/spec/groups/0/aliases", json!(["users"]))], told),
@@ -227,7 +235,11 @@ fn a_port_that_there_cannot_be_is_refused() {
     }
     assert_eq!(said.len(), 2 * none.len());
     let long = json!("http://people:100000/{key}");
-    refused(&[(&[("/spec/loaders/0/http/url", long)], "url must name a port of 1 to 65535")]);
+    let named = json!({"name": "people", "grpc": {"target": "proxy:1", "authority": "people:65536"}});
+    refused(&[
+        (&[("/spec/loaders/0/http/url", long)], "url must name a port of 1 to 65535"),
+        (&[("/spec/loaders/0", named)], "authority must name a port of 1 to 65535"),
+    ]);
     for host in ["[fd00::1]", "[fd00::99999]:80", "people"] {
         let url = json!(format!("http://{host}/{{key}}"));
         assert_eq!(refusals(&[("/spec/loaders/0/http/url", url)]), Vec::<String>::new(), "{host}");
@@ -297,12 +309,31 @@ fn a_toleration_that_kubernetes_would_refuse_is_refused() {
 }
 
 #[test]
+fn constraints_of_the_users_replace_the_word_that_stands_for_ours() {
+    let constraints = json!([{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]);
+    let of = |spread: &str| {
+        [("/spec/scheduling", json!({"spread": spread, "topologySpreadConstraints": constraints.clone()}))]
+    };
+    for spread in ["Preferred", "Disabled"] {
+        assert_eq!(refusals(&of(spread)), Vec::<String>::new(), "{spread}");
+    }
+    refused(&[(&of("Required"), "spread must not be Required where there are topologySpreadConstraints")]);
+}
+
+#[test]
 fn a_name_that_cannot_be_a_services_is_refused() {
     refused(&[
         (&[("/metadata/name", json!("a".repeat(41)))], "metadata.name must be at most 40 characters"),
         (&[("/metadata/name", json!("a.b"))], "metadata.name must start with a letter"),
         (&[("/metadata/name", json!("1a"))], "metadata.name must start with a letter"),
     ]);
+}
+
+/// Each change by itself is taken.
+fn taken(table: &[&[(&str, Value)]]) {
+    for changes in table {
+        assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
+    }
 }
 
 /// Each change by itself is refused, with these words.
