@@ -109,6 +109,9 @@ pub const DEFAULT_CACHE_PERCENT: i32 = 70;
     validation = Rule::new("self.groups.all(g, has(g.loaderName) ? self.loaders.exists(l, l.name == g.loaderName) : size(self.loaders) == 1)")
         .message("groups[].loaderName must name an entry of loaders; it may be left out only where there is exactly one loader")
         .field_path(".groups"),
+    validation = Rule::new("self.groups.all(g, !has(g.aliases) || self.groups.all(h, !(h.name in g.aliases) && (g.name == h.name || !has(h.aliases) || !sets.intersects(g.aliases, h.aliases))))")
+        .message("names and aliases of groups must be unique across all groups: a caller's name must mean one group")
+        .field_path(".groups"),
     validation = Rule::new("size(self.groups) == 0 || (has(self.resources) && has(self.resources.limits) && 'memory' in self.resources.limits)")
         .message("resources.limits.memory must be set where there are groups: their budgets are shares of it")
         .field_path(".resources"),
@@ -241,16 +244,21 @@ impl ImagePullPolicy {
 }
 
 /// What a node asks of its machine, by resource: `cpu`, `memory`, `ephemeral-storage`, …
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(r, !(r in self.limits) || !quantity(string(self.requests[r])).isGreaterThan(quantity(string(self.limits[r]))))")
+        .message("requests must not be greater than limits of the same resource: Kubernetes takes no such pod")
+        .field_path(".requests")
+)]
 pub struct Resources {
     /// What is set aside for each node.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     pub requests: BTreeMap<String, Quantity>,
 
     /// What a node may use at most.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     pub limits: BTreeMap<String, Quantity>,
 }

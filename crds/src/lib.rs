@@ -23,6 +23,7 @@ pub mod generated;
 pub mod group;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod invalidation;
+mod kubernetes;
 #[allow(unreachable_pub, reason = "the derive of the schema repeats each struct where nobody reaches it")]
 pub mod loader;
 pub mod manifest;

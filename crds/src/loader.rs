@@ -13,6 +13,7 @@ pub const DEFAULT_TIMEOUT_MILLISECONDS: i32 = 1000;
 #[x_kube(
     validation = Rule::new("has(self.grpc) != has(self.http)")
         .message("exactly one of grpc and http must be set: a loader is one kind of service")
+        .field_path(".grpc")
 )]
 pub struct Loader {
     /// How groups name it in `loaderName`: 1 to 63 of lower case letters, digits and `-`.
@@ -46,8 +47,16 @@ pub struct Loader {
 }
 
 /// Where a gRPC loader is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.target.matches(':(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})$')")
+        .message("target must end with a port of 1 to 65535")
+        .field_path(".target"),
+    validation = Rule::new("!has(self.authority) || !self.authority.matches(':(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})$')")
+        .message("authority must name a port of 1 to 65535, or none")
+        .field_path(".authority")
+)]
 pub struct GrpcLoader {
     /// Host and port, for example `loader.default.svc:9000`, or `dns:///loader.default.svc:9000`.
     #[schemars(
@@ -55,6 +64,15 @@ pub struct GrpcLoader {
         regex(pattern = r"^(dns:///)?[^\s/:]([^\s/]*[^\s/:])?:[0-9]{1,5}$")
     )]
     pub target: String,
+
+    /// Whom calls name as the one they are for (`:authority`), for example `users.example`, where what is at `target` tells services apart by it.
+    /// Unset: `target`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 259),
+        regex(pattern = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$")
+    )]
+    pub authority: Option<String>,
 }
 
 /// Where an HTTP loader is.
@@ -63,6 +81,9 @@ pub struct GrpcLoader {
 #[x_kube(
     validation = Rule::new("self.url.contains('{key}')")
         .message("url must contain {key}: it stands for the key that is loaded")
+        .field_path(".url"),
+    validation = Rule::new("!self.url.matches('^https?://[^/]*:(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4}|[0-9]{6,})/')")
+        .message("url must name a port of 1 to 65535, or none")
         .field_path(".url")
 )]
 pub struct HttpLoader {

@@ -12,8 +12,21 @@ use crate::reference::table::table;
 /// Where the page is kept, from the repository's root.
 pub const PATH: &str = "docs/reference/cachecluster.md";
 
-/// Kubernetes' own type, explained in one sentence instead of by its long comments.
-const CONDITIONS: &str = "status.conditions[]";
+/// Kubernetes' own types, explained in one sentence instead of by their long comments, each with its path.
+const KUBERNETES: [(&str, &str); 3] = [
+    (
+        "status.conditions[]",
+        "as all conditions in Kubernetes: [what they say, and what to do](../operations/conditions.md)",
+    ),
+    (
+        "spec.scheduling.affinity",
+        "as the [affinity of a pod](https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#affinity-and-anti-affinity)",
+    ),
+    (
+        "spec.scheduling.topologySpreadConstraints[]",
+        "as the [spread constraints of a pod](https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/)",
+    ),
+];
 
 /// The page, as Markdown: what holds for the object as a whole, then one section for each object within, then what `kubectl get` shows.
 #[must_use]
@@ -68,7 +81,7 @@ fn collect<'a>(path: &str, schema: &'a Value, found: &mut Vec<Object<'a>>) {
     }
     if let Some(fields) = schema["properties"].as_object() {
         found.push(Object { path: path.to_owned(), schema });
-        if path != CONDITIONS {
+        if of_kubernetes(path).is_none() {
             for (name, field) in fields {
                 collect(&format!("{path}.{name}"), field, found);
             }
@@ -76,15 +89,17 @@ fn collect<'a>(path: &str, schema: &'a Value, found: &mut Vec<Object<'a>>) {
     }
 }
 
+fn of_kubernetes(path: &str) -> Option<&'static str> {
+    KUBERNETES.iter().find(|(other, _)| *other == path).map(|(_, sentence)| *sentence)
+}
+
 fn section(object: &Object<'_>) -> String {
     let depth = object.path.matches('.').count().min(2);
     let mut text = format!("{} {}\n\n", "#".repeat(depth + 2), object.path);
-    if object.path == CONDITIONS {
+    if let Some(sentence) = of_kubernetes(&object.path) {
         let names: Vec<String> = object.fields().map(|field| format!("`{}`", field.name)).collect();
-        text.push_str(&format!(
-            "Each has {}, as all conditions in Kubernetes: [what they say, and what to do](../operations/conditions.md).\n",
-            names.join(", ")
-        ));
+        let whose = if object.path.ends_with("[]") { "Each" } else { "It" };
+        text.push_str(&format!("{whose} has {}, {sentence}.\n", names.join(", ")));
         return text;
     }
     text.push_str(&format!("{}\n\n", words::text(&object.schema["description"])));

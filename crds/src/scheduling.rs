@@ -2,32 +2,50 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kubernetes;
 use crate::upkeep::LabelValue;
 
 /// Where nodes run. Changing it rolls the pods.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.spread != 'Required' || !has(self.topologySpreadConstraints) || size(self.topologySpreadConstraints) == 0")
+        .message("spread must not be Required where there are topologySpreadConstraints: they replace it")
+        .field_path(".spread")
+)]
 pub struct Scheduling {
     /// How nodes are kept apart, over zones and over machines.
+    #[serde(default)]
     pub spread: Spread,
 
+    /// How nodes are kept apart, as in a pod: in place of what `spread` stands for. The `labelSelector` may be left out: it is the nodes of this cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "kubernetes::list_schema::<TopologySpreadConstraint>")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+
+    /// Which machines and which other pods the nodes are drawn to or kept away from, as in a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "kubernetes::schema::<Affinity>")]
+    pub affinity: Option<Affinity>,
+
     /// Only machines with all of these labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, LabelValue>,
 
     /// Taints that the nodes put up with.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub tolerations: Vec<Toleration>,
 
     /// The PriorityClass of the pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 }

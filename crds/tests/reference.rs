@@ -9,9 +9,12 @@ fn definition() -> Value {
     manifest::definition().expect("the definition")
 }
 
-/// Every field with its path, as the page writes it; what is within Kubernetes' own conditions is not ours to explain.
+/// What is within these is Kubernetes' own, and not ours to explain.
+const KUBERNETES: [&str; 3] = [".conditions[]", ".scheduling.affinity", ".topologySpreadConstraints[]"];
+
+/// Every field with its path, as the page writes it.
 fn fields(path: &str, schema: &Value, found: &mut BTreeSet<String>) {
-    if path.ends_with(".conditions[]") {
+    if KUBERNETES.iter().any(|end| path.ends_with(end)) {
         return;
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {

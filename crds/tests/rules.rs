@@ -1,13 +1,15 @@
 //! The definition's rules, evaluated as an API server does: what is taken, and what is refused with which words.
 
+use std::sync::LazyLock;
+
 use groupcache_crds::manifest;
 use kube::core::cel;
 use serde_json::{Value, json};
 
-fn schema() -> Value {
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let definition = manifest::definition().expect("the definition");
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
-}
+});
 
 fn sound() -> Value {
     json!({
@@ -36,7 +38,7 @@ fn refusals(changes: &[(&str, Value)]) -> Vec<String> {
             _ => panic!("{place} is in no object and no list"),
         }
     }
-    let done = cel::Validator::new().validate(&schema(), &object, None);
+    let done = cel::Validator::new().validate(&SCHEMA, &object, None);
     done.err().into_iter().flatten().map(|e| e.to_string()).collect()
 }
 
@@ -67,6 +69,14 @@ fn what_is_sound_is_taken() {
         &[("/spec/groups/-", json!({"name": "more", "maxBytes": "100Mi", "maxValueBytes": "8Mi"}))],
         &[("/metadata/name", json!("a234567890123456789012345678901234567890"))],
         &[("/spec/loaders/0", json!({"name": "people", "grpc": {"target": "people:9000"}}))],
+        &[(
+            "/spec/loaders/0",
+            json!({"name": "people", "grpc": {"target": "proxy:1", "authority": "people:443"}}),
+        )],
+        &[(
+            "/spec/loaders/0",
+            json!({"name": "people", "grpc": {"target": "proxy:1", "authority": "[::1]"}}),
+        )],
         &[("/spec/invalidation", json!({"stalenessBoundSeconds": 1}))],
         &[("/spec/tls", json!({"peer": {"mode": "Disabled"}}))],
         &[("/spec/tls", json!({"peer": {"mode": "CaSecret", "secretName": "mine"}}))],
@@ -84,9 +94,7 @@ fn what_is_sound_is_taken() {
             ("/spec/loaders/0/circuitBreaker", json!({"failurePercent": 100, "openSeconds": 300})),
         ],
     ];
-    for changes in table {
-        assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
-    }
+    taken(table);
 }
 
 #[test]
@@ -126,7 +134,10 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
         ),
         (&[("/spec/loaders/-", other)], "groups[].loaderName must name an entry of loaders"),
         (&[("/spec/loaders", json!([]))], "groups[].loaderName must name an entry of loaders"),
-        (&[("/spec/loaders/0/grpc", json!({"target": "a:1"}))], "exactly one of grpc and http must be set"),
+        (
+            &[("/spec/loaders/0/grpc", json!({"target": "a:1"}))],
+            "spec.loaders[0].grpc: exactly one of grpc and http must be set",
+        ),
         (&[("/spec/loaders/0/http", Value::Null)], "exactly one of grpc and http must be set"),
         (&[("/spec/loaders/0/http/url", json!("http://people/"))], "url must contain {key}"),
         (&[("/spec/resources", Value::Null)], "resources.limits.memory must be set"),
@@ -149,6 +160,92 @@ fn what_cannot_work_is_refused_with_the_field_and_the_rule() {
     refused(table);
 }
 
+#[test]
+fn no_more_is_set_aside_than_may_be_used() {
+    taken(&[
+        &[("/spec/resources/requests", json!({"memory": "256Mi", "cpu": 4, "ephemeral-storage": "1Gi"}))],
+        &[
+            ("/spec/resources/requests", json!({"memory": "0.25Gi", "cpu": "1500m"})),
+            ("/spec/resources/limits/cpu", json!("1.5")),
+        ],
+        &[
+            ("/spec/resources/requests", json!({"memory": "1Gi"})),
+            ("/spec/resources/limits", Value::Null),
+            ("/spec/groups", json!([])),
+        ],
+    ]);
+    refused(&[
+        (
+            &[("/spec/resources/requests", json!({"memory": "257Mi"}))],
+            "spec.resources.requests: requests must not be greater than limits",
+        ),
+        (
+            &[
+                ("/spec/resources/requests", json!({"cpu": "1001m"})),
+                ("/spec/resources/limits/cpu", json!(1)),
+            ],
+            "requests must not be greater than limits",
+        ),
+    ]);
+}
+
+#[test]
+fn a_name_or_an_alias_means_one_group() {
+    let more = |asked: Value| ("/spec/groups/-", asked);
+    taken(&[&[
+        ("/spec/groups/0/aliases", json!(["people", "Users"])),
+        ("/spec/groups/-", json!({"name": "more", "maxBytes": "1Mi", "aliases": ["others"]})),
+    ]]);
+    let told = "names and aliases of groups must be unique";
+    refused(&[
+        (&[("/spec/groups/0/aliases", json!(["users"]))], told),
+        (&[more(json!({"name": "more", "maxBytes": "1Mi", "aliases": ["users"]}))], told),
+        (
+            &[
+                ("/spec/groups/0/aliases", json!(["a", "people"])),
+                more(json!({"name": "more", "maxBytes": "1Mi", "aliases": ["b", "people"]})),
+            ],
+            told,
+        ),
+    ]);
+}
+
+#[test]
+fn a_port_that_there_cannot_be_is_refused() {
+    let loaders = |ports: &[&str]| {
+        let of = |port: &&str| {
+            let grpc = json!({"name": "g", "grpc": {"target": format!("people:{port}")}});
+            // What follows the host is no port.
+            let http = json!({"name": "h", "http": {"url": format!("https://people:{port}/{{key}}:0/:0/")}});
+            [grpc, http]
+        };
+        let loaders: Vec<Value> = ports.iter().flat_map(of).collect();
+        refusals(&[("/spec/groups/0/loaderName", json!("g")), ("/spec/loaders", json!(loaders))])
+    };
+    let sound = ["1", "80", "09000", "9999", "59999", "64999", "65499", "65529", "65535"];
+    assert_eq!(loaders(&sound), Vec::<String>::new());
+    let none = ["0", "00000", "65536", "65540", "65600", "66000", "70000", "99999"];
+    let said = loaders(&none);
+    for (kind, told) in [
+        ("grpc.target", "target must end with a port of 1 to 65535"),
+        ("http.url", "url must name a port of 1 to 65535"),
+    ] {
+        let of_kind = said.iter().filter(|said| said.contains(kind) && said.contains(told));
+        assert_eq!(of_kind.count(), none.len(), "{said:#?}");
+    }
+    assert_eq!(said.len(), 2 * none.len());
+    let long = json!("http://people:100000/{key}");
+    let named = json!({"name": "people", "grpc": {"target": "proxy:1", "authority": "people:65536"}});
+    refused(&[
+        (&[("/spec/loaders/0/http/url", long)], "url must name a port of 1 to 65535"),
+        (&[("/spec/loaders/0", named)], "authority must name a port of 1 to 65535"),
+    ]);
+    for host in ["[fd00::1]", "[fd00::99999]:80", "people"] {
+        let url = json!(format!("http://{host}/{{key}}"));
+        assert_eq!(refusals(&[("/spec/loaders/0/http/url", url)]), Vec::<String>::new(), "{host}");
+    }
+}
+
 /// The API server fills in defaults before it asks the rules; here they are written out.
 #[test]
 fn the_port_is_open_or_closed_for_as_long_as_the_object_lives() {
@@ -158,7 +255,7 @@ fn the_port_is_open_or_closed_for_as_long_as_the_object_lives() {
         object
     };
     let change = |from: &str, to: &str| {
-        let done = cel::Validator::new().validate(&schema(), &of(to), Some(&of(from)));
+        let done = cel::Validator::new().validate(&SCHEMA, &of(to), Some(&of(from)));
         done.err().into_iter().flatten().map(|error| error.to_string()).collect::<String>()
     };
     let said = change("OperatorManaged", "Disabled");
@@ -212,12 +309,31 @@ fn a_toleration_that_kubernetes_would_refuse_is_refused() {
 }
 
 #[test]
+fn constraints_of_the_users_replace_the_word_that_stands_for_ours() {
+    let constraints = json!([{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]);
+    let of = |spread: &str| {
+        [("/spec/scheduling", json!({"spread": spread, "topologySpreadConstraints": constraints.clone()}))]
+    };
+    for spread in ["Preferred", "Disabled"] {
+        assert_eq!(refusals(&of(spread)), Vec::<String>::new(), "{spread}");
+    }
+    refused(&[(&of("Required"), "spread must not be Required where there are topologySpreadConstraints")]);
+}
+
+#[test]
 fn a_name_that_cannot_be_a_services_is_refused() {
     refused(&[
         (&[("/metadata/name", json!("a".repeat(41)))], "metadata.name must be at most 40 characters"),
         (&[("/metadata/name", json!("a.b"))], "metadata.name must start with a letter"),
         (&[("/metadata/name", json!("1a"))], "metadata.name must start with a letter"),
     ]);
+}
+
+/// Each change by itself is taken.
+fn taken(table: &[&[(&str, Value)]]) {
+    for changes in table {
+        assert_eq!(refusals(changes), Vec::<String>::new(), "{changes:?}");
+    }
 }
 
 /// Each change by itself is refused, with these words.
@@ -249,7 +365,7 @@ fn the_object_in_the_charts_notes_is_taken() {
     let (before, after) = pasted.split_once("{{").expect("the namespace is a template");
     let after = after.split_once("}}").expect("its end").1;
     let object: Value = serde_yaml::from_str(&format!("{before}shop{after}")).expect("YAML");
-    let said = cel::Validator::new().validate(&schema(), &object, None);
+    let said = cel::Validator::new().validate(&SCHEMA, &object, None);
     assert!(said.is_ok(), "{said:?}");
     serde_json::from_value::<groupcache_crds::CacheCluster>(object).expect("every field is known");
 }

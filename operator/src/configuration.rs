@@ -103,9 +103,10 @@ fn loader(asked: &Loader, faults: &mut Vec<String>) -> cluster::Loader {
     use cluster::loader::Kind;
     let name = &asked.name;
     let kind = match (&asked.grpc, &asked.http) {
-        (Some(grpc), None) => {
-            Some(Kind::Grpc(cluster::GrpcLoader { target: grpc.target.clone(), authority: String::new() }))
-        }
+        (Some(grpc), None) => Some(Kind::Grpc(cluster::GrpcLoader {
+            target: grpc.target.clone(),
+            authority: grpc.authority.clone().unwrap_or_default(),
+        })),
         (None, Some(http)) => Some(Kind::Http(cluster::HttpLoader { url: http.url.clone() })),
         _ => {
             faults.push(format!("loaders[{name}]: exactly one of grpc and http must be set"));
@@ -139,9 +140,15 @@ fn misaddressed(asked: &Loader) -> Option<String> {
             let port = port.parse::<u16>().is_ok_and(|port| port > 0);
             port && !host.is_empty() && host.chars().all(allowed)
         });
-        return (!sound).then(|| {
-            format!(
+        if !sound {
+            return Some(format!(
                 "grpc.target is {target}; it must be host:port or dns:///host:port with a port of 1 to 65535"
+            ));
+        }
+        let strange = grpc.authority.as_ref().filter(|authority| !is_authority(authority));
+        return strange.map(|authority| {
+            format!(
+                "grpc.authority is {authority}; it must be a host, or host:port with a port of 1 to 65535"
             )
         });
     }
@@ -153,6 +160,15 @@ fn misaddressed(asked: &Loader) -> Option<String> {
     let parsed = filled.parse::<Uri>().is_ok_and(|url| url.host().is_some());
     (odd || in_host || !parsed).then(|| {
         format!("http.url is {url}, which is no URL; write it like http://users/users/{{key}} or http://users/user?id={{key}}")
+    })
+}
+
+/// A host, with or without a port. A node that cannot put it into a request would fail every load.
+fn is_authority(text: &str) -> bool {
+    let parsed = format!("http://{text}/").parse::<Uri>();
+    parsed.ok().as_ref().and_then(Uri::authority).is_some_and(|read| {
+        let port = read.port_u16().is_some_and(|port| port > 0) || read.host().len() == text.len();
+        read.as_str() == text && !text.contains('@') && port
     })
 }
 
@@ -260,6 +276,22 @@ groups: [{ name: users, maxBytes: 64Mi, ttlSeconds: 60 }]
     }
 
     #[test]
+    fn whom_a_call_is_for_reaches_the_nodes() {
+        let told = |loader: &str| {
+            let made = configuration(&spec(&SOUND.replace("http: { url: 'http://people/{key}' }", loader)));
+            match made.unwrap().loaders.remove(0).kind {
+                Some(cluster::loader::Kind::Grpc(grpc)) => grpc.authority,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            told("grpc: { target: 'proxy:1', authority: 'people.example:443' }"),
+            "people.example:443"
+        );
+        assert_eq!(told("grpc: { target: 'proxy:1' }"), "");
+    }
+
+    #[test]
     fn every_fault_is_named_not_just_the_first() {
         let faults = configuration(&spec(
             "
@@ -329,6 +361,8 @@ groups:
         for sound in [
             "grpc: { target: 'people:9000' }",
             "grpc: { target: 'dns:///people.shop.svc:65535' }",
+            "grpc: { target: 'people:1', authority: 'users.example' }",
+            "grpc: { target: 'people:1', authority: '[fd00::1]:443' }",
             "http: { url: 'https://people:8443/{group}/{key}?x={key}' }",
             "http: { url: 'http://[fd00::1]:80/{key}' }",
         ] {
@@ -338,6 +372,12 @@ groups:
             "grpc: { target: 'people:99999' }",
             "grpc: { target: 'people:0' }",
             "grpc: { target: 'péople:1' }",
+            "grpc: { target: 'people:1', authority: '' }",
+            "grpc: { target: 'people:1', authority: 'users/x' }",
+            "grpc: { target: 'people:1', authority: 'me@users' }",
+            "grpc: { target: 'people:1', authority: 'users:' }",
+            "grpc: { target: 'people:1', authority: 'users:0' }",
+            "grpc: { target: 'people:1', authority: 'users:65536' }",
             "http: { url: 'http://[::1/{key}' }",
             "http: { url: 'http://people/{key}#{key}' }",
             "http: { url: 'http://me@people/{key}' }",

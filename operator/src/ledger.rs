@@ -25,6 +25,8 @@ use crate::ledger::seal::Seal;
 ///
 /// Far below the end of the numbers, so that whatever is taken up can be counted on from.
 const MAX_COUNT: u64 = i64::MAX as u64 / 2;
+/// Whoever says a higher one is not believed. What is written is above all that is believed, and must be sound when it is read again.
+const MAX_HEARD: u64 = MAX_COUNT / 2;
 
 /// What the ledger holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,8 +220,11 @@ impl Known {
     /// The highest version that anything remembers; provisional: this cluster has no past.
     #[must_use]
     pub fn highest(&self) -> Version {
-        let sound = |version: Version| if is_sound(version) { version } else { Version::PROVISIONAL };
-        sound(self.status).max(sound(self.reported)).max(self.written.unwrap_or_default())
+        let heard = |version: Version| {
+            let believed = version.epoch <= MAX_HEARD && version.sequence <= MAX_HEARD;
+            if believed { version } else { Version::PROVISIONAL }
+        };
+        heard(self.status).max(heard(self.reported)).max(self.written.unwrap_or_default())
     }
 }
 

@@ -36,7 +36,25 @@ const BAD: &[Bad] = &[
         what: "a loader of two kinds",
         name: "bad",
         spec: "groups: [], loaders: [{name: names, grpc: {target: \"names:9000\"}, http: {url: \"http://names/{key}\"}}]",
-        told: &["spec.loaders[0]", "exactly one of grpc and http"],
+        told: &["spec.loaders[0].grpc", "exactly one of grpc and http must be set"],
+    },
+    Bad {
+        what: "an alias of two groups",
+        name: "bad",
+        spec: "groups: [{name: a, maxBytes: 8Mi, aliases: [g]}, {name: b, maxBytes: 8Mi, aliases: [g]}], loaders: [LOADER]",
+        told: &["spec.groups", "names and aliases of groups must be unique"],
+    },
+    Bad {
+        what: "a gRPC loader at a port that there cannot be",
+        name: "bad",
+        spec: "groups: [], loaders: [{name: names, grpc: {target: \"names:65536\"}}]",
+        told: &["spec.loaders[0].grpc.target", "must end with a port of 1 to 65535"],
+    },
+    Bad {
+        what: "an HTTP loader at a port that there cannot be",
+        name: "bad",
+        spec: "groups: [], loaders: [{name: names, http: {url: \"http://names:0/{key}\"}}]",
+        told: &["spec.loaders[0].http.url", "must name a port of 1 to 65535"],
     },
     Bad {
         what: "a name that leaves no room for its pods' names",
@@ -49,6 +67,12 @@ const BAD: &[Bad] = &[
         name: "bad",
         spec: "groups: [{name: g, maxBytes: 1Gi, loaderName: names}], loaders: [LOADER]",
         told: &["spec.groups", "must not be greater than memory.cachePercent"],
+    },
+    Bad {
+        what: "more memory set aside than may be used",
+        name: "bad",
+        spec: "groups: [], loaders: [], resources: {requests: {memory: 129Mi}, limits: {memory: 128Mi}}",
+        told: &["spec.resources.requests", "requests must not be greater than limits"],
     },
     Bad {
         what: "a label by which the operator finds its pods",
@@ -64,9 +88,11 @@ fn objects_that_cannot_work_are_refused_with_the_field_and_the_rule() {
     scenario("refused_objects", |kubectl| -> Result<String> {
         for bad in BAD {
             let spec = bad.spec.replace("LOADER", LOADER);
+            let resources = "resources: {limits: {memory: 128Mi}}, ";
+            let resources = if spec.contains("resources:") { "" } else { resources };
             let yaml = format!(
                 "apiVersion: groupcache.dev/v1alpha1\nkind: CacheCluster\nmetadata: {{name: {}}}\n\
-                 spec: {{resources: {{limits: {{memory: 128Mi}}}}, {spec}}}\n",
+                 spec: {{{resources}{spec}}}\n",
                 bad.name
             );
             let told = kubectl.refused(&yaml)?;

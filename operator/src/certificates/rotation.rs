@@ -28,14 +28,35 @@ pub const LEAF_VALID: Duration = Duration::from_secs(90 * 24 * 3600);
 pub struct Rotation {
     /// Who issues certificates.
     pub signer: Authority,
+    /// Who brought that one.
+    pub origin: Origin,
     /// Who is to do so next: introduced, and trusted by some.
-    pub next: Option<Authority>,
+    pub next: Option<Next>,
     /// Who did so before, and is trusted until nobody shows its certificates: certificates in PEM.
     pub old: Option<String>,
     /// The last wish of the user's that was heard: the text of the annotation.
     pub rotated: String,
     /// The nodes' certificate.
     pub leaf: Leaf,
+}
+
+/// Who brought an authority, and so has its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// This operator made it.
+    #[default]
+    Operator,
+    /// It is, or was, in a Secret of the user's.
+    User,
+}
+
+/// An authority that is introduced.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// Which.
+    pub authority: Authority,
+    /// Who brought it.
+    pub origin: Origin,
 }
 
 /// A certificate of the nodes', with its key.
@@ -128,14 +149,14 @@ pub fn next(
 }
 
 fn first(orphan: Option<&str>, wish: &Wish<'_>) -> Result<Rotation, Fault> {
-    let signer = match &wish.given {
-        Some(given) => given.clone(),
-        None => made(wish)?,
+    let (signer, origin) = match &wish.given {
+        Some(given) => (given.clone(), Origin::User),
+        None => (made(wish)?, Origin::Operator),
     };
     let leaf = issued(&signer, wish)?;
     // Nodes that show its certificates are understood until they have new ones.
     let old = orphan.map(str::to_owned);
-    Ok(Rotation { signer, next: None, old, rotated: wish.rotate.to_owned(), leaf })
+    Ok(Rotation { signer, origin, next: None, old, rotated: wish.rotate.to_owned(), leaf })
 }
 
 fn made(wish: &Wish<'_>) -> Result<Authority, Fault> {
@@ -153,7 +174,7 @@ impl Rotation {
     /// Whom the nodes trust, in PEM.
     #[must_use]
     pub fn bundle(&self) -> String {
-        let next = self.next.as_ref().map(Authority::certificate_pem);
+        let next = self.next.as_ref().map(|next| next.authority.certificate_pem());
         let all = [Some(self.signer.certificate_pem()), next, self.old.as_deref()];
         all.into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
@@ -180,6 +201,10 @@ impl Rotation {
 
     /// One step, if every node has taken the one before; else the names of those that have not.
     fn step(&mut self, wish: &Wish<'_>, nodes: &[Node]) -> Result<Vec<String>, Fault> {
+        if wish.given.as_ref().map(Authority::fingerprint) == Some(self.signer.fingerprint()) {
+            // Whoever made it: the user has its key.
+            self.origin = Origin::User;
+        }
         if self.next.is_none() && self.old.is_none() {
             self.next = self.wanted(wish)?;
             wish.rotate.clone_into(&mut self.rotated);
@@ -187,17 +212,16 @@ impl Rotation {
         }
         let trust = self.trust()?;
         if self.next.is_some() {
-            let given =
-                wish.given.as_ref().filter(|given| Some(given.fingerprint()) != self.next_fingerprint());
-            if let Some(given) = given {
-                // The user has changed the Secret once more, before the last one was in use.
-                self.next = (given.fingerprint() != self.signer.fingerprint()).then(|| given.clone());
+            if self.is_revoked(wish) {
+                // The user has changed the Secret, or the mode, once more, before the last one was in use.
+                self.next = self.wanted(wish)?;
                 return Ok(behind(nodes, |_| false));
             }
             let waits_for = behind(nodes, |(_, theirs)| *theirs == trust);
             if waits_for.is_empty() {
                 if let Some(next) = self.next.take() {
-                    let before = std::mem::replace(&mut self.signer, next);
+                    let before = std::mem::replace(&mut self.signer, next.authority);
+                    self.origin = next.origin;
                     self.old = Some(before.certificate_pem().to_owned());
                 }
                 return Ok(behind(nodes, |_| false));
@@ -214,20 +238,29 @@ impl Rotation {
     }
 
     /// The authority that is to replace the one there is.
-    fn wanted(&self, wish: &Wish<'_>) -> Result<Option<Authority>, Fault> {
+    fn wanted(&self, wish: &Wish<'_>) -> Result<Option<Next>, Fault> {
         if wish.keep {
             return Ok(None);
         }
         if let Some(given) = &wish.given {
-            return Ok((given.fingerprint() != self.signer.fingerprint()).then(|| given.clone()));
+            let other = given.fingerprint() != self.signer.fingerprint();
+            return Ok(other.then(|| Next { authority: given.clone(), origin: Origin::User }));
         }
         let left = self.signer.not_after().duration_since(wish.now).unwrap_or_default();
-        let due = wish.rotate != self.rotated || left < AUTHORITY_VALID / 3;
-        due.then(|| made(wish)).transpose()
+        // One that the user brought is no secret of ours: its key is wherever they keep it.
+        let theirs = self.origin == Origin::User;
+        if !theirs && wish.rotate == self.rotated && left >= AUTHORITY_VALID / 3 {
+            return Ok(None);
+        }
+        Ok(Some(Next { authority: made(wish)?, origin: Origin::Operator }))
     }
 
-    fn next_fingerprint(&self) -> Option<String> {
-        self.next.as_ref().map(Authority::fingerprint)
+    /// Another authority is asked for than the one that is introduced.
+    fn is_revoked(&self, wish: &Wish<'_>) -> bool {
+        self.next.as_ref().is_some_and(|next| match &wish.given {
+            Some(given) => given.fingerprint() != next.authority.fingerprint(),
+            None => !wish.keep && next.origin == Origin::User,
+        })
     }
 
     /// A new certificate for the nodes, where the one there is has aged, is another authority's, or was issued for another object:

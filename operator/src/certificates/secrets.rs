@@ -12,7 +12,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::certificates::Fault;
-use crate::certificates::rotation::{Leaf, Rotation};
+use crate::certificates::rotation::{Leaf, Next, Origin, Rotation};
 use crate::{names, ownership};
 
 const NEXT_CHAIN: &str = "next.crt";
@@ -20,6 +20,11 @@ const NEXT_KEY: &str = "next.key";
 const OLD_CHAIN: &str = "old.crt";
 /// Which wish of the user's was heard last.
 const ROTATED: &str = "rotated";
+/// Who brought the authority in use, and the next one.
+const ORIGIN: &str = "origin";
+const NEXT_ORIGIN: &str = "next.origin";
+const OF_THE_USER: &str = "user";
+const OF_THE_OPERATOR: &str = "operator";
 /// Who issued the nodes' certificate.
 const ISSUER: &str = "issuer";
 
@@ -117,10 +122,12 @@ fn authority_secret(cluster: &CacheCluster, rotation: &Rotation) -> Secret {
     let mut data = vec![
         (CHAIN_FILE, signer.certificate_pem()),
         (KEY_FILE, signer.key_pem()),
+        (ORIGIN, said(rotation.origin)),
         (ROTATED, rotation.rotated.as_str()),
     ];
     if let Some(next) = &rotation.next {
-        data.extend([(NEXT_CHAIN, next.certificate_pem()), (NEXT_KEY, next.key_pem())]);
+        let (chain, key) = (next.authority.certificate_pem(), next.authority.key_pem());
+        data.extend([(NEXT_CHAIN, chain), (NEXT_KEY, key), (NEXT_ORIGIN, said(next.origin))]);
     }
     data.extend(rotation.old.as_deref().map(|old| (OLD_CHAIN, old)));
     secret(names::child(cluster, names::authority(cluster)), data)
@@ -144,6 +151,19 @@ fn secret(metadata: ObjectMeta, data: Vec<(&str, &str)>) -> Secret {
         .collect();
     // The type of certificates and keys: tools show how long they are valid.
     Secret { metadata, data: Some(data), type_: Some("kubernetes.io/tls".to_owned()), ..Secret::default() }
+}
+
+fn said(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Operator => OF_THE_OPERATOR,
+        Origin::User => OF_THE_USER,
+    }
+}
+
+/// Not said by earlier releases: what they hold is kept, as they kept it.
+fn origin(secret: &Secret, key: &str) -> Origin {
+    let theirs = text(secret, key).is_some_and(|said| said == OF_THE_USER);
+    if theirs { Origin::User } else { Origin::Operator }
 }
 
 fn text(secret: &Secret, key: &str) -> Option<String> {
@@ -171,7 +191,8 @@ fn rotation(authority: &Secret, nodes: Option<&Secret>) -> Result<Rotation, Stri
     let leaf = leaf.unwrap_or_else(|| Leaf::lost(&signer));
     Ok(Rotation {
         signer,
-        next,
+        origin: origin(authority, ORIGIN),
+        next: next.map(|next| Next { authority: next, origin: origin(authority, NEXT_ORIGIN) }),
         old: text(authority, OLD_CHAIN),
         rotated: text(authority, ROTATED).unwrap_or_default(),
         leaf,
@@ -206,8 +227,21 @@ mod tests {
         let read = rotation(&ca, Some(&tls)).expect("a rotation");
         assert!(begun.next.is_some(), "half-way, so that everything is there");
         assert_eq!(read.signer.fingerprint(), begun.signer.fingerprint());
-        assert_eq!(read.next.map(|next| next.fingerprint()), begun.next.as_ref().map(Authority::fingerprint));
+        let told =
+            |next: &Option<Next>| next.as_ref().map(|next| (next.authority.fingerprint(), next.origin));
+        assert_eq!(told(&read.next), told(&begun.next));
         assert_eq!((read.old, read.rotated, read.leaf), (begun.old, begun.rotated, begun.leaf));
+    }
+
+    #[test]
+    fn who_brought_an_authority_is_remembered() {
+        let mut begun = begun();
+        for (origin, next) in [(Origin::User, Origin::Operator), (Origin::Operator, Origin::User)] {
+            begun.origin = origin;
+            begun.next.as_mut().expect("half-way").origin = next;
+            let read = rotation(&authority_secret(&cluster(), &begun), None).expect("a rotation");
+            assert_eq!((read.origin, read.next.expect("half-way").origin), (origin, next));
+        }
     }
 
     #[test]

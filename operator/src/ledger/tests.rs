@@ -110,6 +110,21 @@ fn the_version_that_comes_next() {
     }
 }
 
+/// Turned red by: a bound of what is heard that is the bound of what is read. The ledger would be written anew at every look.
+#[test]
+fn what_is_written_above_the_highest_that_is_heard_can_be_read_again() {
+    let before = held(v(3, 7), &["a"]);
+    for reported in [MAX_HEARD, MAX_HEARD + 1, MAX_COUNT, MAX_COUNT + 1, u64::MAX] {
+        let known = Known { reported: v(reported, reported), ..Known::default() };
+        let more = next(Some(&before), wanted(&["a", "b"]), known).unwrap().unwrap();
+        let bytes = more.to_wire().encode_to_vec();
+        let read = Held::from_stored(&bytes, more.membership_since, more.configuration_since, None);
+        assert_eq!(read.map(|read| read.version()), Ok(more.version()), "{reported}");
+        let after = Known { written: Some(more.version()), ..known };
+        assert_eq!(next(Some(&more), wanted(&["a", "b"]), after).unwrap(), None, "{reported}");
+    }
+}
+
 #[test]
 fn a_deposed_operator_writes_nothing() {
     let theirs = held(v(4, 1), &["a"]);

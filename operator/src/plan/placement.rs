@@ -9,7 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 /// These pods, placed like that.
 pub(super) fn placed(pods: PodSpec, scheduling: &Scheduling, selector: &LabelSelector) -> PodSpec {
     PodSpec {
-        topology_spread_constraints: spread(scheduling.spread, selector),
+        topology_spread_constraints: spread(scheduling, selector),
+        affinity: scheduling.affinity.clone(),
         node_selector: node_selector(scheduling),
         tolerations: tolerations(scheduling),
         priority_class_name: scheduling.priority_class_name.clone(),
@@ -17,8 +18,17 @@ pub(super) fn placed(pods: PodSpec, scheduling: &Scheduling, selector: &LabelSel
     }
 }
 
-fn spread(spread: Spread, selector: &LabelSelector) -> Option<Vec<TopologySpreadConstraint>> {
-    let otherwise = match spread {
+/// The user's constraints, or those that a word stands for.
+fn spread(scheduling: &Scheduling, selector: &LabelSelector) -> Option<Vec<TopologySpreadConstraint>> {
+    if !scheduling.topology_spread_constraints.is_empty() {
+        let mut asked = scheduling.topology_spread_constraints.clone();
+        // Without one a constraint counts no pods, and so does nothing.
+        for constraint in &mut asked {
+            constraint.label_selector.get_or_insert_with(|| selector.clone());
+        }
+        return Some(asked);
+    }
+    let otherwise = match scheduling.spread {
         Spread::Preferred => "ScheduleAnyway",
         Spread::Required => "DoNotSchedule",
         Spread::Disabled => return None,

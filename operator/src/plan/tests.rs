@@ -29,6 +29,13 @@ groups: [{ name: users, maxBytes: 64Mi }]
 imagePullSecrets: [{ name: registry }]
 scheduling:
   spread: Required
+  affinity:
+    nodeAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        nodeSelectorTerms: [{ matchExpressions: [{ key: arch, operator: In, values: [amd64] }] }]
+    podAntiAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - { weight: 10, podAffinityTerm: { topologyKey: rack, labelSelector: { matchLabels: { app: noisy } } } }
   nodeSelector: { disk: fast }
   priorityClassName: high
   tolerations: [{ key: cache, operator: Equal, value: 'yes', effect: NoExecute, tolerationSeconds: 30 }]
@@ -96,6 +103,21 @@ fn a_request_to_restart_changes_the_pods_and_nothing_else() {
     let (before, after) = (children(&before, &defaults()), children(&after, &defaults()));
     assert_eq!(before.services, after.services);
     assert_ne!(before.statefulset, after.statefulset);
+}
+
+/// Turned red by: constraints of ours beside the user's, or a selector of the user's that is replaced.
+#[test]
+fn the_users_spread_constraints_replace_ours_and_count_this_clusters_pods_unless_they_say_otherwise() {
+    let asked = "scheduling: { topologySpreadConstraints: [
+        { maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule, minDomains: 3, matchLabelKeys: [team] },
+        { maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: { matchLabels: { app: any } } } ] }";
+    let made = children(&cluster("quick", asked), &defaults()).statefulset.spec.unwrap();
+    let constraints = made.template.spec.unwrap().topology_spread_constraints.unwrap();
+    let keys: Vec<&str> = constraints.iter().map(|one| one.topology_key.as_str()).collect();
+    assert_eq!(keys, ["rack", "zone"]);
+    assert_eq!((constraints[0].max_skew, constraints[0].min_domains), (2, Some(3)));
+    assert_eq!(constraints[0].label_selector.as_ref(), Some(&made.selector));
+    assert_eq!(constraints[1].label_selector.as_ref().unwrap().match_labels.as_ref().unwrap()["app"], "any");
 }
 
 #[test]

@@ -42,6 +42,10 @@ impl World {
         self.rotation.signer.fingerprint()
     }
 
+    fn introduced(&self) -> Option<String> {
+        self.rotation.next.as_ref().map(|next| next.authority.fingerprint())
+    }
+
     fn trusted(&self) -> usize {
         self.rotation.bundle().matches("BEGIN CERTIFICATE").count()
     }
@@ -126,12 +130,56 @@ fn a_user_who_changes_their_mind_half_way_is_followed() {
         ["one", "two"].map(|name| Authority::generate(name, world.now, 400 * DAY).expect("an authority"));
     world.look(Some(&one), false, "");
     world.look(Some(&two), false, "");
-    assert_eq!(world.rotation.next_fingerprint(), Some(two.fingerprint()));
+    assert_eq!(world.introduced(), Some(two.fingerprint()));
     for _ in 0..3 {
         world.all_follow();
         world.look(Some(&two), false, "");
     }
     assert_eq!((world.signer(), world.trusted()), (two.fingerprint(), 1));
+}
+
+/// Turned red by: a look at the age of the authority alone. Whoever has the user's key could go on pushing memberships.
+#[test]
+fn an_authority_of_ours_replaces_the_users_as_soon_as_the_mode_says_so() {
+    let mut world = World::new(1);
+    let long = Authority::generate("theirs", world.now, AUTHORITY_VALID).expect("an authority");
+    let rounds = |world: &mut World, given: Option<&Authority>| {
+        for _ in 0..4 {
+            world.look(given, false, "");
+            world.all_follow();
+        }
+        assert_eq!((world.trusted(), &world.phase), (1, &Phase::Steady));
+    };
+    rounds(&mut world, Some(&long));
+    assert_eq!(world.signer(), long.fingerprint());
+    rounds(&mut world, None);
+    let ours = world.signer();
+    assert_ne!(ours, long.fingerprint());
+    rounds(&mut world, None);
+    assert_eq!(world.signer(), ours, "once");
+
+    let copied = world.rotation.signer.clone();
+    rounds(&mut world, Some(&copied));
+    assert_eq!(world.signer(), ours, "the user has brought what is in use");
+    rounds(&mut world, None);
+    assert_ne!(world.signer(), ours, "and has its key");
+}
+
+#[test]
+fn a_mode_that_is_changed_back_half_way_takes_the_users_authority_out_again() {
+    let mut world = World::new(1);
+    let ours = world.signer();
+    let theirs = Authority::generate("theirs", world.now, AUTHORITY_VALID).expect("an authority");
+    world.look(Some(&theirs), false, "");
+    assert_eq!(world.introduced(), Some(theirs.fingerprint()));
+    world.look(None, true, "");
+    assert_eq!(
+        world.introduced(),
+        Some(theirs.fingerprint()),
+        "a fault in their Secret is no change of mind"
+    );
+    world.look(None, false, "");
+    assert_eq!((world.introduced(), world.signer(), world.trusted()), (None, ours, 1));
 }
 
 #[test]
