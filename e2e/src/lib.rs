@@ -32,6 +32,7 @@ pub mod settings;
 pub mod sources;
 pub mod spawned;
 pub mod stopped;
+pub mod stuck;
 pub mod tally;
 pub mod versions;
 pub mod wait;
