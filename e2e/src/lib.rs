@@ -15,6 +15,7 @@ pub mod diagnostics;
 pub mod fleet;
 pub mod forward;
 pub mod http;
+pub mod killed;
 pub mod kubectl;
 pub mod lan;
 pub mod load;

@@ -73,9 +73,8 @@ impl Machines {
     /// # Errors
     /// When the packet filter refuses.
     pub fn without_readiness_probes(&self, pods: &[IpAddr]) -> Result<ProbesLost> {
-        let kubelets = settings::text("KUBELET_PIDS")?;
-        let machines = kubelets.split(' ').filter_map(|one| one.split_once('=')).map(|(machine, _)| machine);
-        let namespaces: Vec<String> = machines.map(|machine| self.network_of(machine)).collect();
+        let machines = settings::text("MACHINES")?;
+        let namespaces: Vec<String> = machines.split(' ').map(|machine| self.network_of(machine)).collect();
         // From here on they are removed whatever fails.
         let mut lost = ProbesLost { rules: Vec::new() };
         for namespace in &namespaces {
