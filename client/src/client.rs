@@ -178,6 +178,19 @@ impl Client {
         group: &str,
         keys: Vec<Bytes>,
     ) -> Result<Vec<Result<Option<Value>, GetError>>, GetError> {
+        let answers = self.answer_many(group, keys).await?;
+        Ok(answers.into_iter().map(|answer| answer.map(Answer::into_value)).collect())
+    }
+
+    /// The same with all that is known of each answer, "no such key" included.
+    ///
+    /// # Errors
+    /// As [`Client::get_many`].
+    pub async fn answer_many(
+        &self,
+        group: &str,
+        keys: Vec<Bytes>,
+    ) -> Result<Vec<Result<Answer, GetError>>, GetError> {
         let asked = keys.len();
         let request = cache::GetManyRequest { group: group.to_owned(), keys };
         let call = |mut client: Service, request| async move { client.get_many(request).await };
@@ -367,10 +380,10 @@ impl Answer {
     }
 }
 
-fn key_result(wire: cache::KeyResult) -> Result<Option<Value>, GetError> {
+fn key_result(wire: cache::KeyResult) -> Result<Answer, GetError> {
     use cache::key_result::Result as Wire;
     match wire.result {
-        Some(Wire::Response(response)) => Answer::from_wire(response).map(Answer::into_value),
+        Some(Wire::Response(response)) => Answer::from_wire(response),
         Some(Wire::Failure(failure)) => {
             Err(GetError::from_code(Code::from_i32(failure.code), failure.message))
         }

@@ -38,6 +38,10 @@ pub struct Wanted {
     pub image: Option<String>,
     /// What a node asks for of its machine's processors.
     pub cpu: &'static str,
+    /// What a node may take of its machine's memory.
+    pub memory: &'static str,
+    /// What each group may take of that.
+    pub max_bytes: &'static str,
 }
 
 impl Wanted {
@@ -53,6 +57,8 @@ impl Wanted {
             bound_seconds: 5,
             image: None,
             cpu: "50m",
+            memory: "128Mi",
+            max_bytes: "16Mi",
         }
     }
 
@@ -62,8 +68,8 @@ impl Wanted {
         let mut yaml = format!(
             "apiVersion: groupcache.dev/v1alpha1\nkind: CacheCluster\nmetadata: {{name: {NAME}}}\nspec:\n  \
              replicas: {}\n  drainSeconds: {}\n  invalidation: {{stalenessBoundSeconds: {}}}\n  \
-             resources: {{limits: {{memory: 128Mi}}, requests: {{cpu: \"{}\", memory: 64Mi}}}}\n",
-            self.replicas, self.drain_seconds, self.bound_seconds, self.cpu
+             resources: {{limits: {{memory: {}}}, requests: {{cpu: \"{}\", memory: 64Mi}}}}\n",
+            self.replicas, self.drain_seconds, self.bound_seconds, self.memory, self.cpu
         );
         let mut line = |text: String| yaml.push_str(&(text + "\n"));
         if let Some(image) = &self.image {
@@ -79,7 +85,8 @@ impl Wanted {
         let groups = self.groups.iter().map(|(name, ttl)| (*name, *ttl, "names"));
         for (name, ttl, loader) in groups.chain(self.counters.iter().map(|_| ("counters", 3600, "counters")))
         {
-            line(format!("    - {{name: {name}, maxBytes: 16Mi, ttlSeconds: {ttl}, loaderName: {loader}}}"));
+            let max = self.max_bytes;
+            line(format!("    - {{name: {name}, maxBytes: {max}, ttlSeconds: {ttl}, loaderName: {loader}}}"));
         }
         yaml
     }

@@ -200,7 +200,8 @@ pub fn ip<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
 }
 
 /// A program's path: a system's own where it is in a system's folder.
-fn found(name: &str) -> PathBuf {
+#[must_use]
+pub fn found(name: &str) -> PathBuf {
     let candidates = SYSTEM_FOLDERS.iter().map(|folder| Path::new(folder).join(name));
     candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name))
 }

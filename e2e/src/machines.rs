@@ -73,10 +73,8 @@ impl Machines {
     /// # Errors
     /// When the packet filter refuses.
     pub fn without_readiness_probes(&self, pods: &[IpAddr]) -> Result<ProbesLost> {
-        let kubelets = settings::text("KUBELET_PIDS")?;
-        let machines = kubelets.split(' ').filter_map(|one| one.split_once('=')).map(|(machine, _)| machine);
-        let prefix = self.namespace.trim_end_matches(CENTER);
-        let namespaces: Vec<String> = machines.map(|machine| format!("{prefix}{machine}")).collect();
+        let machines = settings::text("MACHINES")?;
+        let namespaces: Vec<String> = machines.split(' ').map(|machine| self.network_of(machine)).collect();
         // From here on they are removed whatever fails.
         let mut lost = ProbesLost { rules: Vec::new() };
         for namespace in &namespaces {
@@ -87,6 +85,12 @@ impl Machines {
             }
         }
         Ok(lost)
+    }
+
+    /// The network namespace of a machine, through which its pods reach everything else.
+    #[must_use]
+    pub fn network_of(&self, machine: &str) -> String {
+        format!("{}{machine}", self.namespace.trim_end_matches(CENTER))
     }
 
     fn set_link(&self, machine: &str, to: &str) -> Result<()> {

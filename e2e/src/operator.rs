@@ -1,8 +1,9 @@
 //! The operator of the scenarios, and how to take it away for a while.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cachecluster::condition_holds;
@@ -133,13 +134,16 @@ impl Operator {
         Ok(restarts_of(&kubectl.get("pod", pod)?))
     }
 
-    /// The address of an operator's pod.
+    /// The machine of an operator's pod, and the pod's address.
     ///
     /// # Errors
     /// When there is no such pod.
-    pub fn address(pod: &str) -> Result<String> {
+    pub fn place(pod: &str) -> Result<(String, IpAddr)> {
         let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
-        Ok(kubectl.get("pod", pod)?["status"]["podIP"].as_str().unwrap_or_default().to_owned())
+        let pod = kubectl.get("pod", pod)?;
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let address = text("/status/podIP").parse().context("the pod has no address")?;
+        Ok((text("/spec/nodeName").to_owned(), address))
     }
 
     fn scale(&self, replicas: u64) -> Result<()> {

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::killed;
 use crate::program;
-use crate::settings;
 
 /// Goes on when this is dropped, also when the scenario fails: others need it.
 #[derive(Debug)]
@@ -19,20 +19,9 @@ impl Stopped {
     /// Stops the API server.
     ///
     /// # Errors
-    /// When the scenarios were not told its process, or it has ended.
+    /// When it has ended.
     pub fn api_server() -> Result<Self> {
-        Self::process("the API server".to_owned(), settings::text("API_SERVER_PID")?)
-    }
-
-    /// Stops the kubelet of a machine: for Kubernetes as good as killed, but that it can go on.
-    ///
-    /// # Errors
-    /// When there is no such machine, or it has ended.
-    pub fn kubelet(machine: &str) -> Result<Self> {
-        let told = settings::text("KUBELET_PIDS")?;
-        let its = told.split(' ').filter_map(|one| one.split_once('=')).find(|(name, _)| *name == machine);
-        let (_, pid) = its.with_context(|| format!("no kubelet of {machine} in {told:?}"))?;
-        Self::process(format!("the kubelet of {machine}"), pid.to_owned())
+        Self::process("the API server".to_owned(), killed::pid_of("kube-apiserver")?)
     }
 
     /// Stops the process of the container that was told this variable, such as `POD_NAME=operator-1`.

@@ -171,6 +171,10 @@ fn first_together(
 }
 
 impl Sight<'_> {
+    fn serves(&self, uid: &str) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.pod_uid == uid && endpoint.serving)
+    }
+
     fn has(&self, uid: &str) -> bool {
         self.reports.get(uid).is_some_and(|report| report.has(self.version))
     }
@@ -200,13 +204,18 @@ fn guard(
             })
         })
         .collect();
+    let is_there = |m: &Member| members.get(&m.name).is_some_and(|now| now.state == State::Joining);
+    let there: HashSet<&str> = lost.iter().filter(|m| is_there(m)).map(|m| m.name.as_str()).collect();
+    let serving = members.values().filter(is_active).filter(|m| sight.serves(&m.pod_uid)).count();
     let asked_for = left >= sight.replicas;
-    if lost.len() * 2 <= actives || asked_for {
+    let most_lost = lost.len() * 2 > actives;
+    // Probes that all fail do not fail in the same moment: whose time has not run out yet belongs to the picture in which that of another has.
+    let most_silent = (actives - serving.min(actives)) * 2 > actives;
+    if asked_for || !(most_lost || (most_silent && !there.is_empty())) {
         (holds.guard_since, holds.nobody_since) = (None, None);
         return Vec::new();
     }
-    let is_there = |m: &Member| members.get(&m.name).is_some_and(|now| now.state == State::Joining);
-    let nobody_serves = left == 0 && lost.iter().any(|m| is_there(m));
+    let nobody_serves = serving == 0 && !there.is_empty();
     let (counts, other) = if nobody_serves {
         (&mut holds.nobody_since, &mut holds.guard_since)
     } else {
@@ -218,13 +227,13 @@ fn guard(
         return Vec::new();
     }
     // A ring without owners answers nobody: who is there and only does not serve is better than none, for however long that lasts.
-    let there: HashSet<&str> = lost.iter().filter(|m| is_there(m)).map(|m| m.name.as_str()).collect();
+    let only_there = believed || !most_lost;
     let addresses: HashSet<String> = members.values().map(|m| m.address.clone()).collect();
     let mut kept = Vec::new();
     for member in lost {
         // An address that another pod has now would lead the others astray.
         let moved = !members.contains_key(&member.name) && addresses.contains(&member.address);
-        let keeps = if believed { there.contains(member.name.as_str()) } else { !moved };
+        let keeps = if only_there { there.contains(member.name.as_str()) } else { !moved };
         if keeps {
             kept.push(member.name.clone());
             members.insert(member.name.clone(), member.clone());

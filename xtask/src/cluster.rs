@@ -82,6 +82,20 @@ impl Cluster {
         Ok(Self { plan, tools })
     }
 
+    /// Starts again those programs of a cluster that have ended, each as it was started at first; what else there is runs on. Answers which that were.
+    ///
+    /// # Errors
+    /// When there is no such cluster, or a program does not start.
+    pub(crate) fn mend(name: &str, progress: &Progress) -> Result<Vec<String>> {
+        plan::check_name(name)?;
+        let plan = registry::find(name)?.with_context(|| {
+            format!("there is no cluster {name}: start it with `cargo xtask cluster up --name {name}`")
+        })?;
+        let tools = tools::ensure_cluster_tools(progress)?;
+        let _lock = registry::lock(name, progress)?;
+        boot::mend(&plan, &tools, progress)
+    }
+
     /// Finds a cluster that is up.
     ///
     /// # Errors
@@ -144,14 +158,9 @@ impl Cluster {
         self.plan.control_plane_namespace()
     }
 
-    /// The process of one of its programs, for example `kube-apiserver`.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub(crate) fn pid_of(&self, program: &str) -> Result<u32> {
-        let mut daemons = daemon::all(&self.plan.paths()).into_iter();
-        let found = daemons.find(|daemon| daemon.name == program && daemon.is_running());
-        Ok(found.with_context(|| format!("{program} of cluster {} does not run", self.plan.name))?.pid)
+    /// The folder with a file for each of its programs: the process's number, and when it began.
+    pub(crate) fn pids(&self) -> PathBuf {
+        daemon::pids(&self.plan.paths())
     }
 
     /// For use from the host's shell; the user's own `~/.kube/config` is not touched.

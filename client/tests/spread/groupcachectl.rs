@@ -122,6 +122,27 @@ fn a_load_counts_failed_gets_and_the_attempts_behind_them() {
 }
 
 #[test]
+fn a_load_in_batches_counts_every_key_as_a_get() {
+    let stub = Stub::start(Says::Value);
+    let load = ["load", "--group", "unicode", "--gets", "100", "--callers", "3", "--keys", "50", "--in-turn"];
+    let batches = ["--batch", "8", "--rate", "1000000", "--output", "json"];
+    let summary = json(&run(&stub, &[&load[..], &batches].concat()));
+    assert_eq!(
+        (summary["gets"].as_u64(), summary["found"].as_u64(), stub.calls()),
+        (Some(100), Some(100), 100)
+    );
+    // Twelve of eight and one of four.
+    assert_eq!(
+        (summary["raw_attempts"].as_u64(), &summary["sources"]["main"]),
+        (Some(13), &Value::from(100))
+    );
+
+    stub.say(Says::Error(Code::FailedPrecondition));
+    let failed = json(&run(&stub, &[&load[..], &batches].concat()));
+    assert_eq!((failed["errors"].as_u64(), failed["raw_failed"].as_u64()), (Some(100), Some(13)));
+}
+
+#[test]
 fn a_load_until_a_signal_ends_with_its_summary() {
     let stub = Stub::start(Says::Value);
     let load = ["load", "--group", "unicode", "--keys-from", "unicode", "--until-signal", "--output", "json"];

@@ -1,16 +1,16 @@
-//! The kubelet of a machine is away for a minute, and a pod there is deleted meanwhile: Gets go on.
+//! The kubelet of a machine is killed and away for a minute, and a pod there is deleted meanwhile: Gets go on.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use groupcache_e2e::cachecluster::{CacheCluster, NAME, condition_holds};
 use groupcache_e2e::fleet::Fleet;
+use groupcache_e2e::killed::Killed;
 use groupcache_e2e::load::{self, PodLoad};
 use groupcache_e2e::machines::Machines;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::scenario::spelled;
 use groupcache_e2e::sources::Sources;
-use groupcache_e2e::stopped::Stopped;
 use groupcache_e2e::versions::Versions;
 use groupcache_e2e::wait::{self, Seen};
 use serde_json::Value;
@@ -23,7 +23,7 @@ const LOAD: [&str; 6] = ["--group", "unicode", "--keys", "1000", "--callers=16",
 /// Turned red by: a client or an operator that gives nodes up whose machine only looks lost, one that waits for the end of a pod before the ring goes
 /// on without it, or a pod that comes back and is not let in.
 #[test]
-fn a_kubelet_is_away_for_a_minute() {
+fn a_killed_kubelet_is_away_for_a_minute() {
     scenario("kubelet_killed", |kubectl| -> Result<String> {
         let machines = Machines::of_the_cluster()?;
         let sources = Sources::start(&machines)?;
@@ -36,7 +36,7 @@ fn a_kubelet_is_away_for_a_minute() {
         load::wait_running(|| Ok(sources.keys.loads()))?;
         let old = cluster.pods()?.into_iter().find(|pod| pod.machine == many).context("a node there")?;
 
-        let stopped = Stopped::kubelet(&many)?;
+        let killed = Killed::kubelet(&many)?;
         let began = Instant::now();
         kubectl.run(&["delete", "pod", &old.name, "--wait=false"])?;
         let without = |cc: &Value| {
@@ -52,8 +52,8 @@ fn a_kubelet_is_away_for_a_minute() {
             let passed = began.elapsed();
             Ok(if passed >= AWAY { Seen::Reached(()) } else { Seen::NotYet(spelled(passed)) })
         })?;
-        drop(stopped);
         let began = Instant::now();
+        killed.start_again()?;
         cluster.wait_replaced(&old)?;
         cluster.wait_converged(3)?;
         let back = began.elapsed();
@@ -62,8 +62,8 @@ fn a_kubelet_is_away_for_a_minute() {
         report.demand_no_errors("while a kubelet was away")?;
         verdict.demand_none_stale()?;
         Ok(format!(
-            "no kubelet for 60 s: the ring went on without the pod that was deleted after {}, Kubernetes took the machine for lost after {}; \
-             replaced and converged {} after the kubelet was back; {}; {}; {}",
+            "a kubelet killed and away for 60 s: the ring went on without the pod that was deleted after {}, Kubernetes took the machine for lost after {}; \
+             replaced and converged {} after the kubelet was started again; {}; {}; {}",
             spelled(gone_on),
             spelled(noticed),
             spelled(back),

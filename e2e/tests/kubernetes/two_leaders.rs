@@ -1,13 +1,13 @@
-//! The leading operator is stopped until another leads, and goes on in the midst of changes.
+//! The leading operator hangs while it writes the ledger: what it sent arrives once another leads, and is refused.
 
+use std::net::IpAddr;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use groupcache_e2e::audit;
+use groupcache_e2e::audit::{self, Write};
 use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted};
 use groupcache_e2e::fleet::Fleet;
-use groupcache_e2e::kubectl::Kubectl;
 use groupcache_e2e::load::{self, PodLoad};
 use groupcache_e2e::machines::Machines;
 use groupcache_e2e::namespace::scenario;
@@ -16,21 +16,35 @@ use groupcache_e2e::program;
 use groupcache_e2e::scenario::spelled;
 use groupcache_e2e::sources::Sources;
 use groupcache_e2e::stopped::Stopped;
-use groupcache_e2e::versions::{Version, Versions};
+use groupcache_e2e::stuck::Stuck;
+use groupcache_e2e::versions::{self, Version, Versions};
+use groupcache_e2e::wait::{self, Seen};
 use groupcache_e2e::watch::Watch;
 
 const LOAD: [&str; 6] = ["--group", "unicode", "--keys", "1000", "--callers=16", "--until-signal"];
-/// Changes of the configuration around each moment that matters, so that somebody is in the midst of one.
-const CHANGES: u32 = 5;
+/// Groups that nobody asks: with them the ledger is by far the largest that the operator writes.
+const FILLERS: [&str; 8] = [
+    "filler-0-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-1-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-2-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-3-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-4-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-5-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-6-that-makes-the-ledger-larger-than-other-requests-are",
+    "filler-7-that-makes-the-ledger-larger-than-other-requests-are",
+];
+/// By then a kernel has sent again what was lost: the pauses between its tries double, and the operator's liveness probe ends it after some 55 s.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Turned red by: an operator that writes the ledger over a state that it has not read, one that counts on from the version that it remembers,
 /// one that goes on without the Lease, or a node that adopts an older membership.
 #[test]
-fn of_two_operators_that_both_take_themselves_for_the_leader_one_is_followed() {
+fn what_a_deposed_operator_had_under_way_is_refused() {
     scenario("two_leaders", |kubectl| -> Result<String> {
         let machines = Machines::of_the_cluster()?;
         let sources = Sources::start(&machines)?;
-        let mut wanted = sources.wanted();
+        let mut wanted = Wanted { max_bytes: "4Mi", ..sources.wanted() };
+        wanted.groups.extend(FILLERS.map(|name| (name, 3600)));
         let cluster = CacheCluster::up(kubectl, &wanted)?;
         let fleet = Fleet::follow(kubectl, 3)?;
         let versions = Versions::watch(kubectl, &machines, &fleet)?;
@@ -41,23 +55,32 @@ fn of_two_operators_that_both_take_themselves_for_the_leader_one_is_followed() {
         load::wait_running(|| Ok(sources.keys.loads()))?;
 
         let deposed = Operator::leader()?;
-        let (address, restarts) = (Operator::address(&deposed)?, Operator::restarts(&deposed)?);
+        let ((machine, address), restarts) = (Operator::place(&deposed)?, Operator::restarts(&deposed)?);
+        let process = format!("POD_NAME={deposed}");
+        let before = versions::of_ledger(kubectl)?;
+        let stuck = Stuck::large_requests(&machines, &machine, address)?;
         change(&cluster, &mut wanted)?;
-        let stopped = Stopped::container(&format!("POD_NAME={deposed}"))?;
+        let bytes = stuck.wait(&process)?;
+        let stopped = Stopped::container(&process)?;
         let began = Instant::now();
+        ensure!(
+            versions::of_ledger(kubectl)? == before,
+            "the ledger was written, though what was sent is stuck"
+        );
         let successor = Operator::wait_successor(&deposed)?;
         let taken_over = began.elapsed();
+        versions::wait_ledger_above(kubectl, before)?;
         // In the midst of what the successor does about it, and before its liveness probe ends the one that is stopped.
-        replace_a_pod(kubectl, &cluster)?;
-        change(&cluster, &mut wanted)?;
+        let old = cluster.pods()?.swap_remove(1);
+        kubectl.run(&["delete", "pod", &old.name, "--wait=false"])?;
         let moment = moment()?;
-        drop(stopped);
+        drop(stuck);
+        wait_late_write(address, &moment)?;
+        let arrived = began.elapsed();
         change(&cluster, &mut wanted)?;
-        let began = Instant::now();
-        let words = Operator::wait_restarted(&deposed, restarts)?;
-        let noticed = began.elapsed();
-        ensure!(words.contains("no longer leads"), "{deposed} ended with other words: {words}");
-        ensure!(Operator::leader()? == successor, "{successor} led and does not any more");
+        drop(stopped);
+        let noticed = wait_ended(&deposed, restarts, &successor)?;
+        cluster.wait_replaced(&old)?;
         wanted.groups.push(("second", 3600));
         cluster.change(&wanted)?;
         cluster.wait_converged(3)?;
@@ -66,10 +89,12 @@ fn of_two_operators_that_both_take_themselves_for_the_leader_one_is_followed() {
         report.demand_no_errors("while two operators took themselves for the leader")?;
         verdict.demand_none_stale()?;
         Ok(format!(
-            "the leader stopped: another one after {}; it went on and ended {} later, {}; the ledger only rose, {}; {}; {}; {}",
+            "the leader stopped with {bytes} bytes of the ledger under way: another one after {}, the bytes arrived after {}; it went on and ended \
+             {} later, {}; the ledger only rose, {}; {}; {}; {}",
             spelled(taken_over),
+            spelled(arrived),
             spelled(noticed),
-            late_writes(&address, &moment)?,
+            late_writes(address, &moment)?,
             risen(&ledger)?,
             report.told(),
             versions.end()?,
@@ -78,20 +103,20 @@ fn of_two_operators_that_both_take_themselves_for_the_leader_one_is_followed() {
     });
 }
 
-/// Changes a group's ttl a few times in a row.
+/// Changes a group's ttl, and with it nothing but the ledger.
 fn change(cluster: &CacheCluster<'_>, wanted: &mut Wanted) -> Result<()> {
-    for _ in 0..CHANGES {
-        wanted.groups[0].1 += 1;
-        cluster.change(wanted)?;
-    }
-    Ok(())
+    wanted.groups[0].1 += 1;
+    cluster.change(wanted)
 }
 
-/// Only who leads lets the next pod of that name into the ring.
-fn replace_a_pod(kubectl: &Kubectl, cluster: &CacheCluster<'_>) -> Result<()> {
-    let old = cluster.pods()?.swap_remove(1);
-    kubectl.run(&["delete", "pod", &old.name, "--wait=false"])?;
-    cluster.wait_replaced(&old).map(drop)
+/// Waits until the operator that was deposed has ended as one that knows it; answers how long that took.
+fn wait_ended(deposed: &str, restarts: u64, successor: &str) -> Result<Duration> {
+    let began = Instant::now();
+    let words = Operator::wait_restarted(deposed, restarts)?;
+    let noticed = began.elapsed();
+    ensure!(words.contains("no longer leads"), "{deposed} ended with other words: {words}");
+    ensure!(Operator::leader()? == successor, "{successor} led and does not any more");
+    Ok(noticed)
 }
 
 /// Now, as the audit log spells it.
@@ -100,15 +125,33 @@ fn moment() -> Result<String> {
     Ok(said.trim().to_owned())
 }
 
-/// What the deposed operator wrote after it went on, in words: of the ledger nothing may have been taken.
-fn late_writes(address: &str, moment: &str) -> Result<String> {
-    let writes = audit::writes_since(address, moment)?;
-    let of_ledger: Vec<_> = writes.iter().filter(|write| write.name == format!("{NAME}-ledger")).collect();
+/// What came of the ledger from this address after a moment.
+fn of_ledger(address: IpAddr, moment: &str) -> Result<(Vec<Write>, usize)> {
+    let writes = audit::writes_since(&address.to_string(), moment)?;
+    let all = writes.len();
+    Ok((writes.into_iter().filter(|write| write.name == format!("{NAME}-ledger")).collect(), all))
+}
+
+/// Waits until the API server has answered a write of the ledger that the stopped operator had sent.
+fn wait_late_write(address: IpAddr, moment: &str) -> Result<()> {
+    wait::until("the late write of the ledger", LIMIT, || {
+        let (of_ledger, all) = of_ledger(address, moment)?;
+        Ok(if of_ledger.is_empty() { Seen::NotYet(format!("{all} other writes")) } else { Seen::Reached(()) })
+    })
+}
+
+/// What the deposed operator had written, in words: of the ledger something must have come late, and nothing may have been taken.
+fn late_writes(address: IpAddr, moment: &str) -> Result<String> {
+    let (of_ledger, all) = of_ledger(address, moment)?;
     let taken = of_ledger.iter().find(|write| write.code < 300);
-    ensure!(taken.is_none(), "a write of the ledger by who no longer led was taken: {writes:?}");
+    ensure!(taken.is_none(), "a write of the ledger by who no longer led was taken: {of_ledger:?}");
+    let refused = of_ledger.iter().filter(|write| write.code == 409).count();
+    ensure!(
+        refused > 0,
+        "no late write of the ledger was refused for what it was to be written over: {of_ledger:?}"
+    );
     Ok(format!(
-        "having sent {} writes, {} of them of the ledger (answered {:?})",
-        writes.len(),
+        "{all} of its writes came late, {} of them of the ledger (answered {:?})",
         of_ledger.len(),
         of_ledger.iter().map(|write| write.code).collect::<Vec<_>>()
     ))

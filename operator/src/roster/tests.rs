@@ -276,6 +276,30 @@ async fn when_nobody_is_ready_for_long_the_ring_keeps_who_is_there() {
 }
 
 #[tokio::test]
+async fn probes_that_fail_one_after_the_other_take_nobodys_keys_either() {
+    let ready = ["a", "b", "c"].map(endpoint);
+    let none = ready.clone().map(Endpoint::not_serving);
+    let mut world = World::active(&["a", "b", "c"]);
+    world.sees(&[none[0].clone(), ready[1].clone(), ready[2].clone()]);
+    let moment = Duration::from_secs(1);
+    world.after(moment).sees(&none);
+    assert_eq!(world.after(HOLD_DOWN - moment).sees(&none), "a=Active b=Active c=Active");
+    assert_eq!(world.last.guarded, ["a"], "the others' time has not run out");
+    assert_eq!(world.after(moment).sees(&none), "a=Active b=Active c=Active");
+    assert_eq!(world.after(GUARD_PATIENCE).sees(&none), "a=Active b=Active c=Active");
+
+    // One that alone does not serve has nothing to do with them.
+    let mut world = World::active(&["a", "b", "c"]);
+    world.sees(&none);
+    let one = [none[0].clone(), ready[1].clone(), ready[2].clone()];
+    assert_eq!(world.after(HOLD_DOWN).sees(&one), "a=Joining b=Active c=Active");
+    // Nor has a pod that leaves, whoever does not serve at that moment.
+    let mut world = World::active(&["a", "b", "c"]);
+    let leaves = [endpoint("a").terminating(), none[1].clone(), ready[2].clone()];
+    assert_eq!(world.sees(&leaves), "a=Draining b=Active c=Active");
+}
+
+#[tokio::test]
 async fn the_only_node_keeps_its_keys_until_its_successor_is_there() {
     let mut world = World::active(&["a"]);
     assert_eq!(world.sees(&[endpoint("a").terminating()]), "a=Active");

@@ -66,6 +66,44 @@ pub(crate) fn make_ready(plan: &Plan, tools: &KubernetesTools, progress: &Progre
     })
 }
 
+/// Starts again what has ended of a cluster's programs, each as it was started at first, and waits until all nodes are Ready; answers which that were.
+///
+/// # Errors
+/// When one does not start, or its cluster does not become Ready in time.
+pub(crate) fn mend(plan: &Plan, tools: &KubernetesTools, progress: &Progress) -> Result<Vec<String>> {
+    let daemons = daemon::all(&plan.paths());
+    let mut boot = Boot { plan, tools, cgroups: Cgroups::detect()?, daemons };
+    let mut started = Vec::new();
+    for program in programs(plan, tools)? {
+        if boot.daemons.iter().any(|daemon| daemon.name == program.name && daemon.is_running()) {
+            continue;
+        }
+        boot.daemons.retain(|daemon| daemon.name != program.name);
+        started.push(program.name.clone());
+        boot.start(program)?;
+    }
+    if let Some(ended) = boot.daemons.iter().find(|daemon| !daemon.is_running()) {
+        bail!("{} has ended and cannot be started alone: `cluster up` starts the cluster anew", ended.name);
+    }
+    progress.step("waiting until the nodes are Ready and DNS answers", || boot.wait_until_ready())?;
+    Ok(started)
+}
+
+/// All programs that can be started again, in the order of a start: not the way in from the host, whose listener is gone with it.
+fn programs(plan: &Plan, tools: &KubernetesTools) -> Result<Vec<Program>> {
+    let mut programs = vec![control_plane::etcd(plan)?, control_plane::api_server(plan, tools)];
+    for node in plan.every_node() {
+        programs.push(node::containerd(plan, &node)?);
+    }
+    programs.push(control_plane::controller_manager(plan, tools));
+    programs.push(control_plane::scheduler(plan, tools));
+    programs.push(control_plane::coredns(plan, tools));
+    for node in plan.every_node() {
+        programs.extend([node::kubelet(plan, &node, tools), node::proxy(plan, &node, tools)]);
+    }
+    Ok(programs)
+}
+
 impl Boot<'_> {
     fn prepare(&self, pause: &Archive) -> Result<()> {
         daemon::make_folders(&self.plan.paths())?;

@@ -29,6 +29,11 @@ pub(crate) enum ClusterCommand {
         #[arg(long)]
         keep_logs: bool,
     },
+    /// Start again those programs of a cluster that have ended, say a kubelet; pods run on
+    Mend {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Tell how a cluster is; fails unless it is ready
     Status {
         #[command(flatten)]
@@ -104,6 +109,13 @@ pub(crate) fn run(command: ClusterCommand, progress: &Progress) -> Result<()> {
             Ok(())
         }
         ClusterCommand::Down { which, keep_logs } => Cluster::down(&which.name, keep_logs, progress),
+        ClusterCommand::Mend { which } => {
+            match Cluster::mend(&which.name, progress)?.as_slice() {
+                [] => progress.say("nothing had ended"),
+                started => progress.say(&format!("started again: {}", started.join(", "))),
+            }
+            Ok(())
+        }
         ClusterCommand::Status { which, output } => {
             let status = status::look(&which.name, progress)?;
             print!("{}", if output == Output::Json { status.json()? + "\n" } else { status.text()? });

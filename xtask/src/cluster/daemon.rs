@@ -188,7 +188,8 @@ fn kill(pid: u32) {
     }
 }
 
-fn pids(paths: &Paths) -> PathBuf {
+/// The folder of pid files.
+pub(crate) fn pids(paths: &Paths) -> PathBuf {
     paths.run.join("pids")
 }
 

@@ -38,7 +38,7 @@ enum State {
     Ready,
     /// Every program runs; a node is not Ready or the API server does not answer.
     Unready,
-    /// Programs have ended: `up` starts it anew, `down` removes it.
+    /// Programs have ended: `mend` starts them again, `up` starts it anew, `down` removes it.
     Broken,
     Absent,
 }
@@ -134,7 +134,9 @@ impl Status {
         let state = match self.state {
             State::Ready => "ready",
             State::Unready => "running, but not every node is Ready",
-            State::Broken => "broken: `cluster up` starts it anew, `cluster down` removes it",
+            State::Broken => {
+                "broken: `cluster mend` starts again what has ended, `cluster up` starts anew, `cluster down` removes it"
+            }
             State::Absent => "not there: `cluster up` starts it",
         };
         writeln!(text, "cluster {}: {state}", self.name)?;

@@ -1,5 +1,6 @@
 //! The scenarios of `e2e/tests/kubernetes` on a real Kubernetes, with the operator installed as a user installs it.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::cluster::Cluster;
 use crate::images::python;
 use crate::install;
-use crate::test::world::World;
+use crate::test::world::{self, World};
 use crate::test::{rbac, registry, release};
 use crate::tools;
 
@@ -41,10 +42,6 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
     for (name, image) in images {
         command.env(format!("GROUPCACHE_E2E_{name}_IMAGE"), image.to_string());
     }
-    let kubelet = |machine: &String| -> Result<String> {
-        Ok(format!("{machine}={}", cluster.pid_of(&format!("kubelet-{machine}"))?))
-    };
-    let kubelets = cluster.nodes().iter().map(kubelet).collect::<Result<Vec<String>>>()?;
     command
         .env("GROUPCACHE_E2E_KUBECTL", kubectl.get_program())
         .env("GROUPCACHE_E2E_KUBECONFIG", cluster.kubeconfig())
@@ -53,8 +50,10 @@ pub(crate) fn run(world: &mut World<'_>) -> Result<()> {
             programs.get("groupcachectl").context("groupcachectl was built")?,
         )
         .env("GROUPCACHE_E2E_NETWORK", cluster.network())
-        .env("GROUPCACHE_E2E_API_SERVER_PID", cluster.pid_of("kube-apiserver")?.to_string())
-        .env("GROUPCACHE_E2E_KUBELET_PIDS", kubelets.join(" "))
+        .env("GROUPCACHE_E2E_XTASK", env::current_exe().context("this program has no path")?)
+        .env("GROUPCACHE_E2E_CLUSTER", world::CLUSTER)
+        .env("GROUPCACHE_E2E_CLUSTER_PIDS", cluster.pids())
+        .env("GROUPCACHE_E2E_MACHINES", cluster.nodes().join(" "))
         .env("GROUPCACHE_E2E_CLUSTER_LOGS", cluster.logs())
         .env("GROUPCACHE_E2E_OPERATOR_NAMESPACE", install::NAMESPACE)
         .env("GROUPCACHE_E2E_OPERATOR_DEPLOYMENT", install::RELEASE);

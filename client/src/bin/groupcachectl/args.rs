@@ -142,7 +142,7 @@ pub(crate) enum Command {
     Describe,
     /// Send Gets and report what came: counts, sources, failed attempts, latencies.
     ///
-    /// Each caller sends a Get, waits for the answer and sends the next. SIGINT or SIGTERM ends it early, with the summary.
+    /// Each caller sends a Get, waits for the answer and sends the next; with --batch it asks for several keys in one call, and each key counts as a Get. SIGINT or SIGTERM ends it early, with the summary.
     /// Latencies are of the Gets that were answered, retries included. Exit code 1 if a Get failed although it was retried.
     Load(Load),
 }
@@ -188,6 +188,15 @@ pub(crate) struct Load {
     /// How unequal the keys are: the exponent of a Zipf distribution; 0: all alike.
     #[arg(long, default_value_t = 0.99, value_parser = exponent)]
     pub(crate) zipf: f64,
+    /// Take one key after the other, all callers together, instead of drawing them: nobody asks for a key again before all others were asked for.
+    #[arg(long, conflicts_with_all = ["zipf", "seed", "cold_key"])]
+    pub(crate) in_turn: bool,
+    /// Ask for so many keys in one call.
+    #[arg(long, value_name = "KEYS", default_value_t = 1, conflicts_with = "cold_key", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) batch: u32,
+    /// Send no more Gets than so many a second, all callers together. They catch up with what they could not send in time.
+    #[arg(long, value_name = "GETS", conflicts_with = "cold_key", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
     /// Draw the same keys in every run with the same seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

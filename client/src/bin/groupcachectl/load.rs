@@ -1,6 +1,7 @@
-//! load: many callers, each a Get at a time, and an honest account of what came.
+//! load: many callers, each a Get or a batch of them at a time, and an honest account of what came.
 
 mod keys;
+mod pace;
 mod record;
 mod summary;
 
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use groupcache_client::client::Client;
+use groupcache_client::client::{Answer, Client};
+use groupcache_client::error::GetError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Barrier, watch};
 use tokio::task::JoinSet;
@@ -17,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::args::{Load, Shared};
 use crate::load::keys::Keys;
+use crate::load::pace::Pace;
 use crate::load::record::{Live, Record};
 use crate::load::summary::{Second, Summary};
 use crate::output::{Outcome, Output};
@@ -50,13 +53,17 @@ pub(crate) async fn load(shared: &Shared, load: &Load) -> anyhow::Result<Outcome
         Some(_) => u64::from(load.concurrent),
         None => load.gets.unwrap_or(u64::MAX),
     }));
+    let pace = load.rate.map(|rate| Arc::new(Pace::new(rate)));
     let barrier = Arc::new(Barrier::new(callers + 1));
     let mut tasks = JoinSet::new();
     for caller in 0..callers {
+        let seed = load.seed.wrapping_add(caller as u64);
         let caller = Caller {
             client: client.clone(),
             group: load.group.clone(),
-            draws: keys.draws(load.seed.wrapping_add(caller as u64)),
+            draws: if load.in_turn { keys.in_turn() } else { keys.draws(seed) },
+            batch: u64::from(load.batch),
+            pace: pace.clone(),
             live: live.clone(),
             budget: budget.clone(),
             stop: stop.clone(),
@@ -145,6 +152,10 @@ struct Caller {
     client: Client,
     group: String,
     draws: keys::Draws,
+    /// Gets in one call.
+    batch: u64,
+    /// `None`: as fast as answers come.
+    pace: Option<Arc<Pace>>,
     live: Arc<Live>,
     budget: Arc<AtomicU64>,
     stop: watch::Receiver<bool>,
@@ -155,12 +166,17 @@ struct Caller {
 
 impl Caller {
     async fn run(mut self) -> Record {
-        while !*self.stop.borrow() && self.may_go_on() {
-            let key = self.draws.next_key();
+        while !*self.stop.borrow() {
+            let gets = self.may_send();
+            if gets == 0 || !self.waited_for_its_turn(gets).await {
+                break;
+            }
             let started = Instant::now();
-            let answer = self.client.answer(&self.group, key).await;
-            self.record.note(&answer, started.elapsed());
-            self.live.note(answer.is_err());
+            let answers = self.ask(gets).await;
+            for answer in &answers {
+                self.record.note(answer, started.elapsed());
+                self.live.note(answer.is_err());
+            }
             if self.once {
                 break;
             }
@@ -168,9 +184,32 @@ impl Caller {
         self.record
     }
 
-    /// Takes one Get from the common budget.
-    fn may_go_on(&self) -> bool {
-        let one_less = |left: u64| left.checked_sub(1);
-        self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    /// One call for so many keys; where it fails as a whole, it has failed for each of them.
+    async fn ask(&mut self, gets: u64) -> Vec<Result<Answer, GetError>> {
+        if self.batch == 1 {
+            return vec![self.client.answer(&self.group, self.draws.next_key()).await];
+        }
+        let keys: Vec<_> = (0..gets).map(|_| self.draws.next_key()).collect();
+        let asked = keys.len();
+        match self.client.answer_many(&self.group, keys).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); asked],
+        }
+    }
+
+    /// False if the load ended before it was this caller's turn.
+    async fn waited_for_its_turn(&mut self, gets: u64) -> bool {
+        let Some(pace) = &self.pace else { return true };
+        tokio::select! {
+            () = pace.turn(gets) => true,
+            _ = self.stop.wait_for(|stop| *stop) => false,
+        }
+    }
+
+    /// Takes the Gets of one call from the common budget; 0: it is spent.
+    fn may_send(&self) -> u64 {
+        let less = |left: u64| (left > 0).then(|| left.saturating_sub(self.batch));
+        let left = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        left.map_or(0, |left| left.min(self.batch))
     }
 }

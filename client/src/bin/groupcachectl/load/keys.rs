@@ -1,6 +1,7 @@
-//! Which keys are asked for, and how often each: a Zipf distribution over a list.
+//! Which keys are asked for, and how often each: a Zipf distribution over a list, or one after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -18,12 +19,15 @@ pub(crate) struct Keys {
     keys: Vec<Bytes>,
     /// The share of all draws that falls on a key or on those before it; the last is 1.
     shares: Vec<f64>,
+    /// How many were taken in turn.
+    taken: AtomicUsize,
 }
 
 /// An endless draw of keys.
 pub(crate) struct Draws {
     keys: Arc<Keys>,
-    random: StdRng,
+    /// `None`: they are taken in turn.
+    random: Option<StdRng>,
 }
 
 impl Keys {
@@ -46,19 +50,30 @@ impl Keys {
             (0..limit).map(|n| Bytes::from(pattern.replace("{n}", &n.to_string()))).collect()
         };
         ensure!(!keys.is_empty(), "there is no key to ask for");
-        Ok(Keys { shares: shares(keys.len(), load.zipf), keys })
+        Ok(Keys { shares: shares(keys.len(), load.zipf), keys, taken: AtomicUsize::new(0) })
     }
 
     pub(crate) fn draws(self: &Arc<Self>, seed: u64) -> Draws {
-        Draws { keys: self.clone(), random: StdRng::seed_from_u64(seed) }
+        Draws { keys: self.clone(), random: Some(StdRng::seed_from_u64(seed)) }
+    }
+
+    /// One key after the other, shared with everyone else who takes them so.
+    pub(crate) fn in_turn(self: &Arc<Self>) -> Draws {
+        Draws { keys: self.clone(), random: None }
     }
 }
 
 impl Draws {
     pub(crate) fn next_key(&mut self) -> Bytes {
-        let draw: f64 = self.random.random();
-        let at = self.keys.shares.partition_point(|share| *share <= draw);
-        self.keys.keys[at.min(self.keys.keys.len() - 1)].clone()
+        let count = self.keys.keys.len();
+        let at = match &mut self.random {
+            Some(random) => {
+                let draw: f64 = random.random();
+                self.keys.shares.partition_point(|share| *share <= draw).min(count - 1)
+            }
+            None => self.keys.taken.fetch_add(1, Ordering::Relaxed) % count,
+        };
+        self.keys.keys[at].clone()
     }
 }
 
@@ -90,9 +105,22 @@ fn shares(count: usize, exponent: f64) -> Vec<f64> {
 mod tests {
     use super::*;
 
+    fn of(keys: &[&'static str], exponent: f64) -> Arc<Keys> {
+        let keys: Vec<Bytes> = keys.iter().copied().map(Bytes::from).collect();
+        Arc::new(Keys { shares: shares(keys.len(), exponent), keys, taken: AtomicUsize::new(0) })
+    }
+
+    #[test]
+    fn in_turn_no_key_comes_again_before_all_others_have_come() {
+        let keys = of(&["a", "b", "c"], 1.0);
+        let mut both = [keys.in_turn(), keys.in_turn()];
+        let taken: Vec<_> = (0..6).map(|n| both[n % 2].next_key()).collect();
+        assert_eq!(taken, ["a", "b", "c", "a", "b", "c"]);
+    }
+
     #[test]
     fn popular_keys_are_drawn_as_often_as_zipf_says() {
-        let keys = Arc::new(Keys { keys: vec!["a".into(), "b".into(), "c".into()], shares: shares(3, 1.0) });
+        let keys = of(&["a", "b", "c"], 1.0);
         let mut draws = keys.draws(7);
         let drawn: Vec<_> = (0..11_000).map(|_| draws.next_key()).collect();
         // 1 : 1/2 : 1/3 is 6 : 3 : 2.
@@ -104,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_keys() {
-        let keys = Arc::new(Keys { keys: vec!["a".into(), "b".into()], shares: shares(2, 0.0) });
+        let keys = of(&["a", "b"], 0.0);
         let draw = |seed| (0..64).map(|_| keys.draws(seed).next_key()).collect::<Vec<_>>();
         assert_eq!(draw(1), draw(1));
     }
