@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use groupcache_tls::token::{MAX_BYTES, is_token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use thiserror::Error;
 
 use crate::access::rules::{Rule, Ruling, Verb};
-use crate::access::tokens::{Digest, MAX_TOKEN_BYTES, Tokens, is_token};
+use crate::access::tokens::{Digest, Tokens};
 use crate::metrics::AccessMetrics;
 
 pub mod rules;
@@ -267,7 +268,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     let token = rest.trim_ascii_start();
     let sound = scheme.eq_ignore_ascii_case(b"bearer")
         && rest.first() == Some(&b' ')
-        && token.len() <= MAX_TOKEN_BYTES
+        && token.len() <= MAX_BYTES
         && is_token(token);
     sound.then_some(token)
 }

@@ -6,6 +6,7 @@ use groupcache_crds::CacheCluster;
 use groupcache_crds::status::CacheClusterStatus;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -38,7 +39,7 @@ pub struct Made {
 pub async fn children(client: &Client, cluster: &CacheCluster, children: &Children) -> kube::Result<Made> {
     let mut made = Made::default();
     for service in &children.services {
-        made.note(one(client, cluster, service).await?);
+        made.note(one_service(client, cluster, service).await?);
     }
     // Before the pods: from the first of them on it holds.
     if let Some(policy) = &children.policy {
@@ -74,6 +75,30 @@ pub async fn held_statefulset(client: &Client, cluster: &CacheCluster) -> kube::
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
     let held = api.get_opt(&names::base(cluster)).await?;
     Ok(held.filter(|held| ownership::stranger(&held.metadata, cluster).is_none()))
+}
+
+/// As [`one`]. Ports are merged by number: where somebody has changed one's number, ours would be a second of the same name. The list is taken back as a
+/// whole then.
+async fn one_service(
+    client: &Client,
+    cluster: &CacheCluster,
+    wanted: &Service,
+) -> kube::Result<Result<Service, Problem>> {
+    let made = one(client, cluster, wanted).await?;
+    let Some(ports) = wanted.spec.as_ref().and_then(|spec| spec.ports.as_ref()) else { return Ok(made) };
+    if !made.as_ref().is_err_and(|problem| problem.reason == OBJECT_REFUSED) {
+        return Ok(made);
+    }
+    let api: Api<Service> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
+    let ports = Patch::Merge(json!({"spec": {"ports": ports}}));
+    let params =
+        PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(&wanted.name_any(), &params, &ports).await {
+        Ok(_) => one(client, cluster, wanted).await,
+        // It is refused for something else, which has been told.
+        Err(kube::Error::Api(_)) => Ok(made),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes one object what it should be, and answers it as it is now, or why not.

@@ -26,6 +26,8 @@ pub mod reason {
     pub const SERVING: &str = "Serving";
     /// Available: no node of the ring serves.
     pub const NO_NODE_SERVES: &str = "NoNodeServes";
+    /// Available: the spec was faulty from the beginning on, so there are no groups.
+    pub const NEVER_CONFIGURED: &str = "NeverConfigured";
     /// Available, RingConverged: `replicas` is 0.
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";
     /// RingConverged: all nodes have the version in force.

@@ -9,6 +9,7 @@ use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::{Applied, Children};
@@ -75,6 +76,8 @@ pub struct Memory {
     pub secured: Option<certificates::State>,
     /// The Secrets that were not there, or of no use, when they were last looked at.
     pub pending: Vec<String>,
+    /// Since when pods are missing.
+    pub missing_since: Option<Instant>,
     /// Looks in a row that waited for something nobody tells of.
     pub waited: u32,
 }
@@ -89,7 +92,7 @@ impl Memory {
 
     /// Counts a look that waits for something nobody tells of; answers how many there are in a row, 0 after one that does not.
     pub fn waits(&mut self, waits: bool) -> u32 {
-        self.waited = if waits { self.waited.saturating_add(1) } else { 0 };
+        self.waited = if waits || self.missing_since.is_some() { self.waited.saturating_add(1) } else { 0 };
         self.waited
     }
 }

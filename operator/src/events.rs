@@ -5,7 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 
-use crate::conditions::{AVAILABLE, CONFIGURATION_APPLIED, DEGRADED, LOADERS_REACHABLE, reason};
+use crate::conditions::{
+    AVAILABLE, CERTIFICATES_READY, CONFIGURATION_APPLIED, DEGRADED, LOADERS_REACHABLE, PAUSED, reason,
+};
 
 /// Longest note of an event that the API server takes.
 const MAX_NOTE: usize = 1000;
@@ -51,7 +53,11 @@ fn how_loud(before: &[Condition], condition: &Condition) -> Option<EventType> {
         (DEGRADED, "False", _) if was("True") => Some(EventType::Normal),
         (LOADERS_REACHABLE, "False", _) => Some(EventType::Warning),
         (LOADERS_REACHABLE, "True", _) if was("False") => Some(EventType::Normal),
-        (CONFIGURATION_APPLIED, "False", reason::INVALID | reason::REFUSED) => Some(EventType::Warning),
+        (CONFIGURATION_APPLIED, "False", reason::INVALID | reason::REFUSED | reason::SECRET_PENDING)
+        | (CERTIFICATES_READY, "False", _) => Some(EventType::Warning),
+        (CERTIFICATES_READY, "True", _) if was("False") => Some(EventType::Normal),
+        (PAUSED, "True", _) => Some(EventType::Normal),
+        (PAUSED, "False", _) if was("True") => Some(EventType::Normal),
         (CONFIGURATION_APPLIED, "True", _) if !was("True") => Some(EventType::Normal),
         _ => None,
     }

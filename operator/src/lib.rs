@@ -43,6 +43,7 @@ pub mod pods;
 pub mod push;
 pub mod put_off;
 pub mod reconcile;
+pub mod refused_pods;
 pub mod report;
 pub mod roll;
 pub mod roster;

@@ -7,6 +7,7 @@ use groupcache_crds::CacheCluster;
 use groupcache_crds::access::Access;
 use groupcache_tls::credentials::{CHAIN_FILE, KEY_FILE};
 use groupcache_tls::shown::Shown;
+use groupcache_tls::token;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
@@ -66,7 +67,7 @@ impl Pending {
                 None => pending.tokens = Some(format!("{name} is not there")),
                 Some(secret) => {
                     pending.lacking = lacking(access, secret)
-                        .map(|lacks| format!("{name} lacks {lacks}: they admit nobody"));
+                        .map(|lacks| format!("{name} has no token of use for {lacks}: they admit nobody"));
                 }
             }
         }
@@ -103,8 +104,9 @@ fn unusable(secret: Option<&Secret>) -> Option<String> {
 }
 
 fn lacking(access: &Access, secret: &Secret) -> Option<String> {
-    let names = access.tokens.iter().map(|token| token.name.as_str());
-    let lacking: Vec<&str> = names.filter(|name| file(secret, name).trim_ascii().is_empty()).collect();
+    // As the nodes judge them: a node that admits nobody says so in its log alone.
+    let fault = |name: &str| token::of(file(secret, name)).err().map(|why| format!("{name} ({why})"));
+    let lacking: Vec<String> = access.tokens.iter().filter_map(|token| fault(&token.name)).collect();
     (!lacking.is_empty()).then(|| lacking.join(", "))
 }
 
@@ -196,7 +198,9 @@ access: { secretName: tokens, tokens: [{ name: a, verbs: [Get] }, { name: b, ver
         assert_eq!(of.mounts.tokens.as_deref(), Some("tokens"));
         assert_eq!(
             of.pending,
-            ["the Secret tokens that spec.access.secretName names lacks b: they admit nobody"]
+            [
+                "the Secret tokens that spec.access.secretName names has no token of use for b (it is empty): they admit nobody"
+            ]
         );
     }
 }

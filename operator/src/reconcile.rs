@@ -22,6 +22,7 @@ use crate::ledger::settle::{Settlement, Watch};
 use crate::ledger::{self, Held, Known, Refused, Wanted, chain, store};
 use crate::names::Key;
 use crate::observe::{Observed, observe, version_in};
+use crate::plan::mounts::Mounts;
 use crate::pods::{NAME_TAKEN, Problem};
 use crate::push::{Published, Target};
 use crate::put_off::Failed;
@@ -29,10 +30,12 @@ use crate::report::{self, Report};
 use crate::roll::Rollout;
 use crate::roster::{Roster, Sight, recovered, roster};
 use crate::status::{Facts, Pause};
-use crate::{apply, certificates, children, events, evict, plan, status};
+use crate::{apply, certificates, children, events, evict, plan, refused_pods, status};
 
 /// A cluster is looked at this often though nothing happens: no watch promises every event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// A cluster is looked at this often that uses Secrets of the user's: nobody tells the operator when they change.
+const SECRETS_AGAIN: Duration = Duration::from_secs(30);
 /// Pauses before what was refused is tried again, or a Secret looked for again: the first, doubled up to the last.
 const REFUSED_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
@@ -58,6 +61,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         unmade.push(Problem { reason: NAME_TAKEN, text: text.clone() });
         return without_ledger(cluster, context, &unmade, now).await;
     }
+    unmade.extend(missing_pods(cluster, context, &statefulset, &observed, &mut memory, &mut failed).await);
     let reports = context.push.reports(&key).all();
     let nodes = certificates::nodes(&observed.endpoints, &reports);
     let tended = certificates::tend(&context.client, cluster, Some(&nodes), &mut memory.shown).await;
@@ -70,9 +74,7 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
         advance(cluster, context, &observed, &reports, passed_on, &mut memory).await?;
     context.push.publish(&key, published(&held), targets(&observed, &secured, memory.shown.as_ref()));
 
-    let replicas = usize::try_from(cluster.spec.replicas).unwrap_or(0);
-    let (update_revision, at_rest) = (update_revision(&statefulset), at_rest(&held, &reports));
-    let rollout = Rollout { pods: &observed.pods, update_revision, replicas, at_rest };
+    let rollout = rollout(cluster, &observed, &statefulset, at_rest(&held, &reports));
     let blocked =
         if is_paused { None } else { failed.unless(evict::next(cluster, context, &rollout).await).flatten() };
     let withholds = wanted.as_ref().is_ok_and(|wanted| *wanted != held.configuration);
@@ -101,9 +103,9 @@ pub async fn reconcile(cluster: &CacheCluster, context: &Context) -> Result<Acti
 
     failed.end()?;
     let waits = !unmade.is_empty() || !pending.is_empty() || !secured.is_steady() || blocked.is_some();
-    let action = look_again(memory.waits(waits), &roster, &settlement);
+    let waited = memory.waits(waits);
     context.remember(&key, memory);
-    Ok(action)
+    Ok(look_again(cluster, waited, &roster, &settlement))
 }
 
 fn ends_at_once(cluster: &CacheCluster, context: &Context) -> Option<Result<Action, Error>> {
@@ -125,8 +127,26 @@ async fn without_ledger(
     Ok(Action::requeue(REFUSED_AGAIN.0))
 }
 
+/// Why there are fewer pods than there should be.
+async fn missing_pods(
+    cluster: &CacheCluster,
+    context: &Context,
+    statefulset: &StatefulSet,
+    observed: &Observed,
+    memory: &mut Memory,
+    failed: &mut Failed,
+) -> Option<Problem> {
+    let wanted = statefulset.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+    let missing = i32::try_from(observed.pods.len()).is_ok_and(|there| there < wanted);
+    let since = &mut memory.missing_since;
+    failed.unless(refused_pods::look(&context.client, cluster, statefulset, missing, since).await).flatten()
+}
+
 /// When the cluster is looked at again though nothing happens.
-fn look_again(waited: u32, roster: &Roster, settlement: &Settlement) -> Action {
+fn look_again(cluster: &CacheCluster, waited: u32, roster: &Roster, settlement: &Settlement) -> Action {
+    let reads_secrets =
+        cluster.spec.tls.peer.secret_name.is_some() || Mounts::asked(cluster) != Mounts::default();
+    let longest = if reads_secrets { SECRETS_AGAIN } else { LOOK_AGAIN };
     // Nobody tells when a name becomes free, a Secret is made, a budget allows, or the API server changes its mind.
     let retry = waited.checked_sub(1).map(|more| {
         let pause = (REFUSED_AGAIN.0 * 2_u32.pow(more.min(8))).min(REFUSED_AGAIN.1);
@@ -134,7 +154,7 @@ fn look_again(waited: u32, roster: &Roster, settlement: &Settlement) -> Action {
         pause.mul_f64(rand::random_range(0.8..=1.0))
     });
     let soonest = [roster.look_again_in, settlement.look_again_in(), retry].into_iter().flatten().min();
-    Action::requeue(soonest.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
+    Action::requeue(soonest.unwrap_or(longest).min(longest))
 }
 
 /// What is remembered of the cluster, with certificates: without them its pods do not start.
@@ -303,6 +323,16 @@ fn at_rest(held: &Held, reports: &HashMap<String, Report>) -> bool {
         has && member.state == State::Active
     });
     everyone && snapshot.settled() >= held.membership_since
+}
+
+fn rollout<'a>(
+    cluster: &CacheCluster,
+    observed: &'a Observed,
+    statefulset: &'a StatefulSet,
+    at_rest: bool,
+) -> Rollout<'a> {
+    let replicas = usize::try_from(cluster.spec.replicas).unwrap_or(0);
+    Rollout { pods: &observed.pods, update_revision: update_revision(statefulset), replicas, at_rest }
 }
 
 fn update_revision(statefulset: &StatefulSet) -> Option<&str> {

@@ -235,7 +235,10 @@ fn guard(
         let moved = !members.contains_key(&member.name) && addresses.contains(&member.address);
         let keeps = if only_there { there.contains(member.name.as_str()) } else { !moved };
         if keeps {
-            kept.push(member.name.clone());
+            // That the one node of a ring is away says Available; there is no ring that could be missing it.
+            if actives > 1 {
+                kept.push(member.name.clone());
+            }
             members.insert(member.name.clone(), member.clone());
         }
     }

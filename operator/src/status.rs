@@ -122,6 +122,10 @@ impl Facts<'_> {
             return finding("False", reason::SCALED_TO_ZERO, "replicas is 0".to_owned());
         }
         let serving = self.members().filter(|member| self.serves(member)).count();
+        if self.never_configured() {
+            let text = "no configuration was ever in force, see ConfigurationApplied: every Get is refused";
+            return finding("False", reason::NEVER_CONFIGURED, text.to_owned());
+        }
         if serving > 0 {
             return finding("True", reason::SERVING, format!("{serving} of {wanted} nodes serve"));
         }
@@ -227,7 +231,9 @@ impl Facts<'_> {
     fn configuration_applied(&self) -> Finding {
         let finding = |status, reason, message| Finding::new(CONFIGURATION_APPLIED, status, reason, message);
         if !self.faults.is_empty() {
-            let message = format!("{}; what was in force stays in force", self.faults.join("; "));
+            let stays =
+                if self.never_configured() { "nothing was in force" } else { "what was in force stays" };
+            let message = format!("{}; {stays}", self.faults.join("; "));
             return finding("False", reason::INVALID, message);
         }
         if let Some(withheld) = self.withheld_configuration() {
@@ -357,19 +363,6 @@ impl Facts<'_> {
         let more = problems.count();
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         Some((problem.reason, format!("{} {}{more}", pod.name, problem.text)))
-    }
-
-    fn why_nobody(&self) -> String {
-        if self.pods.is_empty() {
-            return "there are no pods yet".to_owned();
-        }
-        let refusal = self.live().find(|e| self.reports.get(&e.pod_uid).is_some_and(|r| r.refusal.is_some()));
-        if let Some(text) = refusal.and_then(|endpoint| self.laggard(endpoint)) {
-            return text;
-        }
-        let ready = self.pods.iter().filter(|pod| pod.ready).count();
-        let active = self.in_state(State::Active).count();
-        format!("{} pods, {ready} ready, {active} own keys", self.pods.len())
     }
 
     fn missing(&self) -> String {

@@ -10,6 +10,7 @@
 //! * [`handshake`]: both ends of a connection.
 //! * [`signature`]: what an authority has signed besides certificates.
 //! * [`shown`]: the data port, where only the server shows a certificate.
+//! * [`token`]: what callers of the data port may show instead.
 //! * [`authority`]: who issues certificates; only with the feature `issue`.
 
 #[cfg(feature = "issue")]
@@ -21,3 +22,4 @@ pub mod identity;
 pub mod keeper;
 pub mod shown;
 pub mod signature;
+pub mod token;

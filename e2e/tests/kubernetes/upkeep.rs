@@ -29,8 +29,9 @@ fn what_is_around_the_pods_is_kept_and_a_pause_is_honoured() {
         drift_is_repaired(kubectl)?;
         a_budget_that_forbids_is_told(kubectl, &cluster)?;
         a_missing_kind_is_told(kubectl)?;
+        a_quota_is_told(kubectl, &cluster)?;
         a_pause_is_a_pause(kubectl, &cluster)?;
-        Ok("the budget let one of two pods go, one that forbids was told; drift repaired, orphans removed, a missing kind told; paused and taken up again".to_owned())
+        Ok("the budget let one of two pods go, one that forbids was told, and a quota; drift repaired, orphans removed, a missing kind told; paused and taken up again".to_owned())
     });
 }
 
@@ -57,6 +58,13 @@ fn evict(kubectl: &Kubectl, pod: &str) -> Result<program::Said> {
 fn drift_is_repaired(kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["patch", "pdb", NAME, "--type=merge", "--patch", r#"{"spec":{"maxUnavailable":2}}"#])?;
     kubectl.run(&["delete", "networkpolicy", NAME])?;
+    let number = r#"[{"op": "replace", "path": "/spec/ports/0/port", "value": 80}]"#;
+    kubectl.run(&["patch", "service", NAME, "--type=json", "--patch", number])?;
+    let ports = |it: &Value| {
+        it["spec"]["ports"].as_array().is_some_and(|all| all.len() == 1)
+            && it["spec"]["ports"][0]["port"] == 8080
+    };
+    kubectl.wait(("service", NAME), "its port", LIMIT, ports, |it| it["spec"]["ports"].to_string())?;
     let repaired = |pdb: &Value| pdb["spec"]["maxUnavailable"] == 1;
     kubectl.wait(("pdb", NAME), "as it was", LIMIT, repaired, |pdb| pdb["spec"].to_string())?;
     wait_count(kubectl, "networkpolicies", 1)?;
@@ -97,6 +105,23 @@ fn a_missing_kind_is_told(kubectl: &Kubectl) -> Result<()> {
     wait_count(kubectl, "podmonitors", 0)?;
     let well = |cc: &Value| message(cc, "Degraded").is_empty();
     kubectl.wait(("cc", NAME), "nothing wrong", LIMIT, well, |cc| cc["status"].to_string()).map(drop)
+}
+
+fn a_quota_is_told(kubectl: &Kubectl, cluster: &CacheCluster<'_>) -> Result<()> {
+    // As many as there are: the scenario's loader and its like are pods, too.
+    let there = kubectl.list("pods", "")?.len();
+    kubectl.run(&["create", "quota", "tight", &format!("--hard=pods={there}")])?;
+    let there = there.to_string();
+    let counted = |quota: &Value| quota["status"]["used"]["pods"] == there.as_str();
+    kubectl.wait(("quota", "tight"), "counted", LIMIT, counted, |quota| quota["status"].to_string())?;
+    set(kubectl, &json!({"replicas": 3}))?;
+    let told = |cc: &Value| {
+        reason(cc, "Degraded") == "ObjectRefused" && message(cc, "Degraded").contains("exceeded quota: tight")
+    };
+    kubectl.wait(("cc", NAME), "the quota", LIMIT, told, |cc| cc["status"].to_string())?;
+    kubectl.run(&["delete", "quota", "tight"])?;
+    set(kubectl, &json!({"replicas": 2}))?;
+    cluster.wait_converged(2)
 }
 
 fn a_pause_is_a_pause(kubectl: &Kubectl, cluster: &CacheCluster<'_>) -> Result<()> {

@@ -88,7 +88,7 @@ fn who_shows_no_token_of_a_rule_is_refused_and_told_no_token() {
             rule("gone", &[], &[Verb::Get]),
         ],
     );
-    let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_BYTES + 1));
+    let long = format!("Bearer {}", "x".repeat(groupcache_tls::token::MAX_BYTES + 1));
     for (shown, denied) in [
         ("Bearer stray-0123456789abcdef", Denied::Unknown),
         ("Bearer gone", Denied::Unknown),

@@ -6,14 +6,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use groupcache_tls::token::MAX_BYTES;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
-
-/// Longest token: a head may be 16 KiB, with everything else in it.
-pub const MAX_TOKEN_BYTES: usize = 4096;
-
-/// Shortest token: a shorter one could be found by trying.
-pub const MIN_TOKEN_BYTES: usize = 16;
 
 /// Most files that are read.
 const MAX_FILES: usize = 256;
@@ -109,29 +104,10 @@ impl fmt::Debug for Tokens {
 
 fn token(path: PathBuf) -> Result<Digest, String> {
     let mut text = Vec::new();
-    let longest = MAX_TOKEN_BYTES as u64 + 64;
+    let longest = MAX_BYTES as u64 + 64;
     let read = File::open(path).and_then(|file| file.take(longest).read_to_end(&mut text));
     read.map_err(|error| format!("it cannot be read: {error}"))?;
-    // Editors and shells end a file with a new line.
-    let token = text.trim_ascii_end();
-    if token.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if !(MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&token.len()) {
-        return Err(format!("a token is {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} characters long"));
-    }
-    if !is_token(token) {
-        return Err("a token is of [A-Za-z0-9-._~+/], with '=' at its end only".to_owned());
-    }
-    Ok(Digest::of(token))
-}
-
-/// What RFC 6750 takes as a token (`b64token`).
-pub(super) fn is_token(token: &[u8]) -> bool {
-    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = &token[..token.len() - padding];
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    !body.is_empty() && body.iter().all(allowed)
+    groupcache_tls::token::of(&text).map(Digest::of)
 }
 
 #[cfg(test)]
@@ -148,7 +124,7 @@ mod tests {
         write("short", "tooshort");
         write("empty", "\n");
         write("spaced", "0123456789 0123456789");
-        write("long", &"x".repeat(MAX_TOKEN_BYTES + 1));
+        write("long", &"x".repeat(groupcache_tls::token::MAX_BYTES + 1));
         write(".hidden", "0123456789abcdef");
         fs::create_dir(folder.path().join("folder")).unwrap();
         let tokens = Tokens::read(folder.path()).unwrap();

@@ -304,6 +304,7 @@ async fn the_only_node_keeps_its_keys_until_its_successor_is_there() {
     let mut world = World::active(&["a"]);
     assert_eq!(world.sees(&[endpoint("a").terminating()]), "a=Active");
     assert_eq!(world.sees(&[]), "a=Active");
+    assert!(world.last.guarded.is_empty(), "nothing is odd about it");
     assert_eq!(world.sees(&[endpoint("a").of_pod("new")]), "a=Joining");
     world.acknowledges("new");
     world.settles();

@@ -2,6 +2,8 @@
 
 use groupcache_crds::CacheCluster;
 use groupcache_crds::status::{Endpoints, GroupStatus};
+use groupcache_proto::cluster::Configuration;
+use groupcache_ring::State;
 use kube::ResourceExt;
 
 use super::{Facts, count};
@@ -16,6 +18,25 @@ pub(super) fn endpoints(cluster: &CacheCluster) -> Endpoints {
 }
 
 impl Facts<'_> {
+    /// A faulty spec from the beginning on.
+    pub(super) fn never_configured(&self) -> bool {
+        !self.faults.is_empty() && self.held.configuration == Configuration::default()
+    }
+
+    /// Why no node serves.
+    pub(super) fn why_nobody(&self) -> String {
+        if self.pods.is_empty() {
+            return "there are no pods yet".to_owned();
+        }
+        let refusal = self.live().find(|e| self.reports.get(&e.pod_uid).is_some_and(|r| r.refusal.is_some()));
+        if let Some(text) = refusal.and_then(|endpoint| self.laggard(endpoint)) {
+            return text;
+        }
+        let ready = self.pods.iter().filter(|pod| pod.ready).count();
+        let active = self.in_state(State::Active).count();
+        format!("{} pods, {ready} ready, {active} own keys", self.pods.len())
+    }
+
     /// The groups in force. Of a change that is not in force yet the configuration's condition tells.
     pub(super) fn groups(&self) -> Vec<GroupStatus> {
         let since = self.held.configuration_since;
