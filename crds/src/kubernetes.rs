@@ -1,6 +1,6 @@
 //! Kubernetes' own types within ours: as they are, but bounded, and explained in one sentence a field.
 //!
-//! Whole explanations would be three quarters of the definition, which has to fit into an annotation. The API server takes the types apart again when they
+//! Their whole explanations would be a quarter of the definition (76 kB as JSON, not 57), which has to fit into an annotation. The API server takes the types apart again when they
 //! reach an object of its own; bounds are here so that everything in a CacheCluster has some.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};

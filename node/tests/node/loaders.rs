@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
+use tower::util::MapRequestLayer;
 
 const MIB: usize = 1 << 20;
 
@@ -28,6 +29,8 @@ const MIB: usize = 1 << 20;
 #[derive(Clone, Default)]
 struct Source {
     calls: Arc<Mutex<Vec<String>>>,
+    /// Whom each call was for.
+    named: Arc<Mutex<Vec<String>>>,
 }
 
 impl Source {
@@ -35,7 +38,12 @@ impl Source {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap().to_string();
         let service = LoaderServiceServer::new(self.clone()).max_encoding_message_size(usize::MAX);
-        let server = tonic::transport::Server::builder().add_service(service);
+        let named = Arc::clone(&self.named);
+        let look = MapRequestLayer::new(move |request: http::Request<tonic::body::Body>| {
+            named.lock().extend(request.uri().authority().map(ToString::to_string));
+            request
+        });
+        let server = tonic::transport::Server::builder().layer(look).add_service(service);
         let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         tokio::spawn(server.serve_with_incoming(incoming));
         LoaderKind::Grpc { target, authority: None }
@@ -156,6 +164,19 @@ async fn many_keys_are_one_call_and_each_has_its_own_answer() {
     assert_eq!(answers[3], failure(2, &"no row ".repeat(1_000)[..256]));
     assert_eq!(answers[4], failure(2, "a result is neither a response nor a failure"));
     assert_eq!(source.calls(), ["LoadMany 5"]);
+}
+
+#[tokio::test]
+async fn a_call_names_whom_it_is_for() {
+    let source = Source::default();
+    let LoaderKind::Grpc { target, .. } = source.start().await else { panic!("it speaks gRPC") };
+    for authority in [None, Some("people.example:443".to_owned())] {
+        let expected = authority.clone().unwrap_or(target.clone());
+        let kind = LoaderKind::Grpc { target: target.clone(), authority };
+        let loader = &loaders(&Room::new(8 << 20), &[("users", &kind)])[0];
+        load(loader, "users", key(&"ada")).await.unwrap();
+        assert_eq!(std::mem::take(&mut *source.named.lock()), [expected]);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use groupcache_crds::CacheCluster;
 use groupcache_tls::authority::Authority;
-use groupcache_tls::credentials::{CHAIN_FILE, KEY_FILE, ROOTS_FILE};
+use groupcache_tls::credentials::{CHAIN_FILE, KEY_FILE, ROOTS_FILE, certificates};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -96,21 +96,40 @@ pub async fn write(
     put(&api, over.nodes.as_ref(), nodes_secret(cluster, rotation)).await
 }
 
-async fn put(api: &Api<Secret>, over: Option<&Secret>, mut wanted: Secret) -> kube::Result<()> {
+async fn put(api: &Api<Secret>, held: Option<&Secret>, wanted: Secret) -> kube::Result<()> {
     let params = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    let name = wanted.name_any();
-    match over {
-        None => api.create(&params, &wanted).await?,
-        Some(held) if held.data == wanted.data && held.metadata.labels == wanted.metadata.labels => {
-            return Ok(());
-        }
-        Some(held) => {
-            wanted.metadata.resource_version = held.resource_version();
-            api.replace(&name, &params, &wanted).await?
-        }
-    };
-    tracing::info!(secret = %name, namespace = ?wanted.metadata.namespace, "certificates were written");
+    let (name, namespace) = (wanted.name_any(), wanted.namespace());
+    match held {
+        None => drop(api.create(&params, &wanted).await?),
+        Some(held) => match over(held, wanted) {
+            None => return Ok(()),
+            Some(wanted) => drop(api.replace(&name, &params, &wanted).await?),
+        },
+    }
+    tracing::info!(secret = %name, ?namespace, "certificates were written");
     Ok(())
+}
+
+/// What to write over `held`; `None`: it holds all that is wanted. Labels, annotations and owners of others' stay.
+fn over(held: &Secret, mut wanted: Secret) -> Option<Secret> {
+    let (theirs, ours) = (&held.metadata, &mut wanted.metadata);
+    let labels = theirs.labels.clone().unwrap_or_default();
+    let owners = theirs.owner_references.clone().unwrap_or_default();
+    let our_labels = ours.labels.take().unwrap_or_default();
+    let our_owners = ours.owner_references.take().unwrap_or_default();
+    let labelled = our_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+    // Whose owner is missing outlives the cluster: deleting one without its children takes the owner off them.
+    let owned = our_owners.iter().all(|owner| owners.contains(owner));
+    if held.data == wanted.data && labelled && owned {
+        return None;
+    }
+    let others = owners.into_iter().filter(|owner| our_owners.iter().all(|ours| ours.uid != owner.uid));
+    ours.owner_references = Some(others.chain(our_owners.clone()).collect());
+    ours.labels = Some(labels.into_iter().chain(our_labels).collect());
+    ours.annotations.clone_from(&theirs.annotations);
+    ours.finalizers.clone_from(&theirs.finalizers);
+    ours.resource_version.clone_from(&theirs.resource_version);
+    Some(wanted)
 }
 
 fn api(client: &Client, cluster: &CacheCluster) -> Api<Secret> {
@@ -177,7 +196,15 @@ fn rotation(authority: &Secret, nodes: Option<&Secret>) -> Result<Rotation, Stri
         let key = text(authority, key).ok_or(format!("it lacks {key}"))?;
         Authority::from_pem(&chain, &key).map_err(|fault| fault.to_string())
     };
-    let next = text(authority, NEXT_CHAIN).is_some().then(|| of(NEXT_CHAIN, NEXT_KEY)).transpose()?;
+    // Nobody shows its certificates yet: it is only introduced, and so can be once more.
+    let next = text(authority, NEXT_CHAIN).is_some().then(|| of(NEXT_CHAIN, NEXT_KEY)).transpose();
+    let mut rotated = text(authority, ROTATED).unwrap_or_default();
+    let next = next.unwrap_or_else(|why| {
+        tracing::warn!(secret = %authority.name_any(), %why, "the authority that was to be the next one cannot be read; it is dropped");
+        // If it was there for the asking, the wish is heard again.
+        rotated.clear();
+        None
+    });
     // A certificate that is gone or garbled is issued anew.
     let leaf = nodes.and_then(|nodes| {
         let leaf = Leaf {
@@ -193,8 +220,9 @@ fn rotation(authority: &Secret, nodes: Option<&Secret>) -> Result<Rotation, Stri
         signer,
         origin: origin(authority, ORIGIN),
         next: next.map(|next| Next { authority: next, origin: origin(authority, NEXT_ORIGIN) }),
-        old: text(authority, OLD_CHAIN),
-        rotated: text(authority, ROTATED).unwrap_or_default(),
+        // What cannot be read is trusted by no node that reads it.
+        old: text(authority, OLD_CHAIN).filter(|old| certificates(old.as_bytes(), OLD_CHAIN).is_ok()),
+        rotated,
         leaf,
     })
 }
@@ -202,6 +230,8 @@ fn rotation(authority: &Secret, nodes: Option<&Secret>) -> Result<Rotation, Stri
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
     use super::*;
     use crate::certificates::rotation::{Wish, next};
@@ -242,6 +272,72 @@ mod tests {
             let read = rotation(&authority_secret(&cluster(), &begun), None).expect("a rotation");
             assert_eq!((read.origin, read.next.expect("half-way").origin), (origin, next));
         }
+    }
+
+    /// Turned red by: taking the whole Secret for unreadable, or the wish for heard.
+    #[test]
+    fn a_garbled_successor_is_dropped_and_the_wish_for_one_is_heard_again() {
+        let begun = begun();
+        let sound = authority_secret(&cluster(), &begun);
+        let wish =
+            |rotate| Wish { cluster_uid: "uid-1", given: None, keep: false, rotate, now: SystemTime::now() };
+        for (key, value) in [(NEXT_CHAIN, Some("garbage")), (NEXT_KEY, Some("")), (NEXT_KEY, None)] {
+            let mut ca = sound.clone();
+            let data = ca.data.as_mut().expect("data");
+            match value {
+                Some(text) => drop(data.insert(key.to_owned(), ByteString(text.into()))),
+                None => drop(data.remove(key)),
+            }
+            let read = rotation(&ca, None).expect("a rotation");
+            assert!(read.next.is_none(), "{key}");
+            assert_eq!(read.signer.fingerprint(), begun.signer.fingerprint());
+            let (again, _) = next(Some(read), None, &wish("twice"), Some(&[])).expect("a step");
+            assert!(again.next.is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_garbled_predecessor_is_dropped() {
+        let begun = Rotation { old: Some("garbage".into()), ..begun() };
+        let read = rotation(&authority_secret(&cluster(), &begun), None).expect("a rotation");
+        assert_eq!(read.old, None);
+        assert!(read.next.is_some());
+    }
+
+    /// Turned red by: comparing labels for equality, or replacing what others have added.
+    #[test]
+    fn what_others_have_put_on_a_secret_stays_and_is_no_reason_to_write() {
+        let wanted = authority_secret(&cluster(), &begun());
+        let other = OwnerReference { uid: "other".into(), ..OwnerReference::default() };
+        let mut held = wanted.clone();
+        held.metadata.resource_version = Some("7".into());
+        held.metadata.annotations = Some([("policy".to_owned(), "seen".to_owned())].into());
+        held.metadata.labels.as_mut().expect("labels").insert("policy".into(), "strict".into());
+        held.metadata.owner_references.as_mut().expect("owners").push(other.clone());
+        assert_eq!(over(&held, wanted.clone()), None);
+
+        held.data.as_mut().expect("data").remove(KEY_FILE);
+        held.metadata.labels.as_mut().expect("labels").insert(names::CLUSTER_LABEL.into(), "lost".into());
+        let written = over(&held, wanted.clone()).expect("something to write");
+        let (labels, owners) = (written.metadata.labels.as_ref(), written.metadata.owner_references.as_ref());
+        assert_eq!(written.data, wanted.data);
+        assert_eq!(labels.expect("labels")["policy"], "strict");
+        assert_eq!(labels.expect("labels")[names::CLUSTER_LABEL], "c");
+        assert!(owners.expect("owners").contains(&other) && owners.expect("owners").len() == 2);
+        assert_eq!(written.metadata.annotations, held.metadata.annotations);
+        assert_eq!(written.metadata.resource_version.as_deref(), Some("7"));
+    }
+
+    /// Turned red by: a look at data and labels alone. Kubernetes would not remove the Secret with the cluster.
+    #[test]
+    fn a_secret_that_was_orphaned_is_owned_again() {
+        let wanted = authority_secret(&cluster(), &begun());
+        let mut held = wanted.clone();
+        held.metadata.owner_references = None;
+        let written = over(&held, wanted.clone()).expect("something to write");
+        assert_eq!(written.metadata.owner_references, wanted.metadata.owner_references);
+        assert_eq!(written.metadata.owner_references.as_ref().expect("owners")[0].uid, "uid-1");
+        assert_eq!(over(&written, wanted), None);
     }
 
     #[test]
