@@ -356,7 +356,7 @@ fn the_largest_sums_do_not_run_over() {
 fn the_object_in_the_charts_notes_is_taken() {
     let notes = include_str!("../../charts/groupcache-operator/templates/NOTES.txt");
     let pasted = notes
-        .split("\nkubectl apply -f - <<'EOF'\n")
+        .split("\nkubectl apply --server-side -f - <<'EOF'\n")
         .nth(1)
         // A shell sees the end only at the start of a line.
         .and_then(|rest| rest.split_once("\nEOF\n"))

@@ -9,11 +9,12 @@ use clap::Args;
 
 use crate::demo::account::Account;
 use crate::demo::load::{Load, Loader};
-use crate::demo::target::{CLUSTER_FILE, Choice, Target};
+use crate::demo::target::{Choice, Target};
 use crate::images::build::Images;
 use crate::install;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::quickstart::CLUSTER_FILE;
 use crate::tools::interrupt::Interrupt;
 
 /// A character far beyond the first 10,000: the load on those does not warm it.

@@ -10,6 +10,7 @@ mod images;
 mod install;
 mod output;
 mod progress;
+mod quickstart;
 mod scale;
 mod sim;
 mod test;

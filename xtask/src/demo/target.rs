@@ -11,14 +11,8 @@ use crate::images::build::{self, Images};
 use crate::images::push;
 use crate::install;
 use crate::progress::Progress;
-use crate::tools::{self, KubernetesTools, host, run};
-
-/// Where the quickstart is.
-const FOLDER: &str = "examples/quickstart";
-/// The files of the quickstart, in the order in which they go.
-const FILES: [&str; 4] = ["load.yaml", "herd.yaml", CLUSTER_FILE, "loader.yaml"];
-/// The file with the CacheCluster, which only a Kubernetes with its definition takes.
-pub(crate) const CLUSTER_FILE: &str = "cachecluster.yaml";
+use crate::quickstart::{self, CLUSTER_FILE, FILES};
+use crate::tools::{self, KubernetesTools, run};
 
 /// What the user asked for.
 pub(crate) enum Choice {
@@ -69,10 +63,9 @@ impl Choice {
         progress.step("removing the quickstart", || {
             let is_defined = install::is_defined(target.kubectl_command())?;
             for file in FILES.into_iter().filter(|file| is_defined || *file != CLUSTER_FILE) {
-                let path = host::workspace().join(FOLDER).join(file);
-                run::output(
-                    target.kubectl_command().args(["delete", "--ignore-not-found", "--filename"]).arg(path),
-                )?;
+                let mut delete = target.kubectl_command();
+                delete.args(["delete", "--ignore-not-found", "--filename"]).arg(quickstart::path(file));
+                run::output(&mut delete)?;
             }
             Ok(())
         })?;
@@ -138,11 +131,11 @@ impl Target {
     /// # Errors
     /// When it cannot be read, or is refused.
     pub(crate) fn apply(&self, file: &str, images: &Images) -> Result<()> {
-        let path = host::workspace().join(FOLDER).join(file);
+        let path = quickstart::path(file);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let applied = tempfile::NamedTempFile::new()?;
         fs::write(applied.path(), with_images(&text, images))?;
-        run::output(self.kubectl_command().args(["apply", "--filename"]).arg(applied.path())).map(drop)
+        quickstart::apply(self.kubectl_command(), applied.path())
     }
 
     /// Asks a port of a Service, through the API server.
