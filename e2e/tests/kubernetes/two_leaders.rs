@@ -11,6 +11,7 @@ use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::operator::Operator;
 use groupcache_e2e::program;
 use groupcache_e2e::scenario::spelled;
+use groupcache_e2e::spawned::Spawned;
 use groupcache_e2e::stopped::Stopped;
 use groupcache_e2e::stuck::Stuck;
 use groupcache_e2e::trial::Trial;
@@ -45,7 +46,7 @@ fn what_a_deposed_operator_had_under_way_is_refused() {
             Watch::begin(kubectl, "ledger", &["configmap", &format!("{NAME}-ledger")], "{.data.version}")?;
         let deposed = Operator::leader()?;
         let ((machine, address), restarts) = (Operator::place(&deposed)?, Operator::restarts(&deposed)?);
-        let process = format!("POD_NAME={deposed}");
+        let (process, words) = (format!("POD_NAME={deposed}"), Operator::listen(&deposed)?);
         let stuck = Stuck::large_requests(&trial.machines, &machine, address)?;
         change(&mut trial)?;
         let bytes = stuck.wait(&process)?;
@@ -64,7 +65,7 @@ fn what_a_deposed_operator_had_under_way_is_refused() {
         let arrived = began.elapsed();
         change(&mut trial)?;
         drop(stopped);
-        let noticed = wait_ended(&deposed, restarts, &successor)?;
+        let noticed = wait_ended((&deposed, restarts), &words, &successor)?;
         trial.cluster.wait_replaced(&old)?;
         trial.wanted.groups.push(("second", 3600));
         trial.change()?;
@@ -90,10 +91,10 @@ fn change(trial: &mut Trial<'_>) -> Result<()> {
 }
 
 /// Waits until the operator that was deposed has ended as one that knows it; answers how long that took.
-fn wait_ended(deposed: &str, restarts: u64, successor: &str) -> Result<Duration> {
+fn wait_ended((deposed, restarts): (&str, u64), words: &Spawned, successor: &str) -> Result<Duration> {
     let began = Instant::now();
-    let words = Operator::wait_restarted(deposed, restarts)?;
-    let noticed = began.elapsed();
+    Operator::wait_restarted(deposed, restarts)?;
+    let (noticed, words) = (began.elapsed(), words.said());
     ensure!(words.contains("no longer leads"), "{deposed} ended with other words: {words}");
     ensure!(Operator::leader()? == successor, "{successor} led and does not any more");
     Ok(noticed)
