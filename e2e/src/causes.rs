@@ -18,6 +18,12 @@ impl Causes {
         Self(NAMES.map(|name| tally.sum(&format!("groupcache_{name}_total"), &["group=\"unicode\""])))
     }
 
+    /// Entries that nodes took over from others since then.
+    #[must_use]
+    pub fn taken_over_since(&self, before: &Self) -> u64 {
+        self.0[0] - before.0[0]
+    }
+
     /// Since then, in words: what a change of the ring did not cost, and what it did.
     #[must_use]
     pub fn since(&self, before: &Self) -> String {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,8 @@ struct Shared {
     loads: AtomicU64,
     /// What a load takes, in milliseconds.
     delay_ms: AtomicU64,
+    /// How many digits an answer has at least.
+    width: AtomicUsize,
     mood: Mutex<Mood>,
 }
 
@@ -61,6 +63,7 @@ impl CountingSource {
             counters: Mutex::default(),
             loads: AtomicU64::new(0),
             delay_ms: AtomicU64::new(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            width: AtomicUsize::new(0),
             mood: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
@@ -97,6 +100,11 @@ impl CountingSource {
     /// How it behaves from now on.
     pub fn set_mood(&self, mood: Mood) {
         *self.shared.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
+    /// How many digits an answer has at least from now on: zeros before the counter.
+    pub fn set_width(&self, digits: usize) {
+        self.shared.width.store(digits, Ordering::Relaxed);
     }
 
     /// What a load takes from now on.
@@ -136,7 +144,7 @@ impl Shared {
             };
             // Time itself is what is asked for here: a source is as slow as it is told to be.
             thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::Relaxed)));
-            let body = counter.to_string();
+            let body = format!("{counter:0width$}", width = self.width.load(Ordering::Relaxed));
             write!(answers, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
         }
         Ok(())

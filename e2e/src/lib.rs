@@ -35,6 +35,7 @@ pub mod spawned;
 pub mod stopped;
 pub mod stuck;
 pub mod tally;
+pub mod trial;
 pub mod versions;
 pub mod wait;
 pub mod watch;

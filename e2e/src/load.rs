@@ -53,6 +53,12 @@ impl Report {
         self.number("/found")
     }
 
+    /// Gets in a second, on average.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        self.0["gets_per_second"].as_f64().unwrap_or_default()
+    }
+
     /// The slowest of 100 Gets.
     #[must_use]
     pub fn p99(&self) -> Duration {
@@ -196,8 +202,16 @@ pub fn start_inside(machines: &Machines, name: &str, address: &str, arguments: &
 ///
 /// # Errors
 /// When it does not end, or left no account.
-pub fn finish_process(mut load: Spawned) -> Result<Report> {
-    load.wait(END)?;
+pub fn finish_process(load: Spawned) -> Result<Report> {
+    finish_within(load, END)
+}
+
+/// The same where it may take longer than most.
+///
+/// # Errors
+/// When it does not end, or left no account.
+pub fn finish_within(mut load: Spawned, limit: Duration) -> Result<Report> {
+    load.wait(limit)?;
     report(&load.said())
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::cachecluster::condition_holds;
 use crate::kubectl::Kubectl;
 use crate::settings;
+use crate::spawned::Spawned;
 use crate::wait::{self, Seen};
 
 const SELECTOR: &str = "app.kubernetes.io/name=groupcache-operator";
@@ -114,15 +115,23 @@ impl Operator {
         })
     }
 
-    /// Waits until the process of an operator's pod has ended and was started again; answers the last words of the one that ended.
+    /// Follows what the process of an operator's pod says until it ends: kubelets do not always keep the words of one that has ended.
+    ///
+    /// # Errors
+    /// When kubectl cannot be started.
+    pub fn listen(pod: &str) -> Result<Spawned> {
+        let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
+        Spawned::start(&format!("{pod}-words"), &mut kubectl.command(&["logs", "--follow", "--tail=20", pod]))
+    }
+
+    /// Waits until the process of an operator's pod has ended and was started again.
     ///
     /// # Errors
     /// When it does not end.
-    pub fn wait_restarted(pod: &str, restarts: u64) -> Result<String> {
+    pub fn wait_restarted(pod: &str, restarts: u64) -> Result<()> {
         let kubectl = Kubectl::in_namespace(&settings::text("OPERATOR_NAMESPACE")?)?;
         let ended = |it: &Value| restarts_of(it) > restarts && condition_holds(it, "Ready");
-        kubectl.wait(("pod", pod), "started again", LIMIT, ended, |it| it["status"].to_string())?;
-        kubectl.run(&["logs", pod, "--previous", "--tail=20"])
+        kubectl.wait(("pod", pod), "started again", LIMIT, ended, |it| it["status"].to_string()).map(drop)
     }
 
     /// How often the process of an operator's pod was started again.

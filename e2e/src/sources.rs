@@ -10,11 +10,14 @@ use crate::caller::Address;
 use crate::checker::{Check, Load};
 use crate::counting::CountingSource;
 use crate::fleet::Fleet;
+use crate::load;
 use crate::machines::Machines;
 use crate::readers;
 
 /// A load that overlaps Removes.
 const LOAD_TIME: Duration = Duration::from_millis(5);
+/// A million keys, on two cores that are not idle.
+const FILL: Duration = Duration::from_secs(900);
 /// Little, because what is measured shares its processors with a whole Kubernetes.
 const CHECKED: Load = Load { keys: 4, removers: 1, readers: 1 };
 
@@ -61,5 +64,21 @@ impl Sources {
     pub fn fill(&self, fleet: &Fleet, keys: usize) -> Result<()> {
         let nodes: Vec<SocketAddr> = fleet.data().iter().map(Address::now).collect();
         self.machines.visit(|| readers::fill(&nodes, "unicode", keys))
+    }
+
+    /// The same for very many keys, with values of so many bytes; asked for in batches.
+    ///
+    /// # Errors
+    /// When a key was not loaded.
+    pub fn fill_in_batches(&self, fleet: &Fleet, keys: u64, value_bytes: usize) -> Result<()> {
+        self.keys.set_width(value_bytes);
+        let nodes: Vec<String> = fleet.data().iter().map(|node| node.now().to_string()).collect();
+        // More at a time would wait for a place at the loader, and be refused.
+        let line = format!(
+            "--group unicode --keys {keys} --gets {keys} --in-turn --batch 32 --callers 10 --deadline 20s"
+        );
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let load = load::start_inside(&self.machines, "fill", &nodes.join(","), &arguments)?;
+        load::finish_within(load, FILL)?.demand_no_errors("while the cache was filled")
     }
 }

@@ -15,7 +15,7 @@ use crate::program;
 use crate::stopped;
 use crate::wait::{self, Seen};
 
-/// Bytes from which on a packet is a large request: a read or a Lease has less, and two full segments that the pod's kernel hands on as one have more.
+/// Bytes from which on a packet is a large request: a renewed Lease has 1,995, and two full segments that the pod's kernel hands on as one have 2,948.
 const LARGE: u64 = 2600;
 /// Bytes up to which a packet carries nothing: its headers alone, all options included.
 const EMPTY: u64 = 80;

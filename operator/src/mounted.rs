@@ -163,7 +163,7 @@ access: { secretName: tokens, tokens: [{ name: a, verbs: [Get] }, { name: b, ver
 
     #[test]
     fn what_is_there_is_mounted_and_nothing_is_told() {
-        let both = secret(&[("a", "token"), ("b", "token"), ("more", "")]);
+        let both = secret(&[("a", "0123456789abcdef"), ("b", "0123456789abcdef"), ("more", "")]);
         let of = looked(Some(&certificate()), Some(&both), None);
         assert_eq!(of, Looked { mounts: mounts(Some("shown"), Some("tokens")), pending: vec![] });
         assert_eq!(Mounts::held(&running(&of.mounts)), of.mounts, "and is read back from the pods");
@@ -171,7 +171,7 @@ access: { secretName: tokens, tokens: [{ name: a, verbs: [Get] }, { name: b, ver
 
     #[test]
     fn pods_that_run_keep_what_they_mount_until_each_secret_is_there() {
-        let both = secret(&[("a", "token"), ("b", "token")]);
+        let both = secret(&[("a", "0123456789abcdef"), ("b", "0123456789abcdef")]);
         let before = mounts(None, Some("before"));
         let of = looked(None, None, Some(&before));
         assert_eq!(of.mounts, before);
@@ -194,7 +194,7 @@ access: { secretName: tokens, tokens: [{ name: a, verbs: [Get] }, { name: b, ver
 
     #[test]
     fn a_token_that_is_missing_or_empty_is_told_and_the_others_are_of_use() {
-        let of = looked(Some(&certificate()), Some(&secret(&[("a", "token"), ("b", "\n")])), None);
+        let of = looked(Some(&certificate()), Some(&secret(&[("a", "0123456789abcdef"), ("b", "\n")])), None);
         assert_eq!(of.mounts.tokens.as_deref(), Some("tokens"));
         assert_eq!(
             of.pending,

@@ -32,6 +32,8 @@ pub struct Holds {
     guard_since: Option<Instant>,
     /// Since when nobody serves at all: when one does again, the others have as long as ever.
     nobody_since: Option<Instant>,
+    /// Kept by the guard in the last look, by uid.
+    doubted: HashSet<String>,
 }
 
 /// What a roster is made from.
@@ -187,6 +189,7 @@ fn guard(
     holds: &mut Holds,
     waits: &mut Waits,
 ) -> Vec<String> {
+    let doubted = std::mem::take(&mut holds.doubted);
     let is_active = |m: &&Member| m.state == State::Active;
     let actives = sight.before.iter().filter(is_active).count();
     let left = members.values().filter(is_active).count();
@@ -213,6 +216,13 @@ fn guard(
     let most_silent = (actives - serving.min(actives)) * 2 > actives;
     if asked_for || !(most_lost || (most_silent && !there.is_empty())) {
         (holds.guard_since, holds.nobody_since) = (None, None);
+        // They come back one after the other, too: who is the last has as long as one that alone does not serve.
+        let late = |m: &&Member| there.contains(m.name.as_str()) && doubted.contains(&m.pod_uid);
+        for member in lost.into_iter().filter(late).filter(|_| !asked_for) {
+            holds.not_serving_since.insert(member.pod_uid.clone(), sight.now);
+            waits.until(sight.now + HOLD_DOWN);
+            members.insert(member.name.clone(), member.clone());
+        }
         return Vec::new();
     }
     let nobody_serves = serving == 0 && !there.is_empty();
@@ -235,6 +245,7 @@ fn guard(
         let moved = !members.contains_key(&member.name) && addresses.contains(&member.address);
         let keeps = if only_there { there.contains(member.name.as_str()) } else { !moved };
         if keeps {
+            holds.doubted.insert(member.pod_uid.clone());
             // That the one node of a ring is away says Available; there is no ring that could be missing it.
             if actives > 1 {
                 kept.push(member.name.clone());

@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use groupcache_e2e::cachecluster::{CacheCluster, NAME, Pod, condition};
-use groupcache_e2e::fleet::Fleet;
 use groupcache_e2e::kubectl::Kubectl;
-use groupcache_e2e::load::{self, PodLoad};
-use groupcache_e2e::machines::Machines;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::operator::Operator;
 use groupcache_e2e::scenario::spelled;
 use groupcache_e2e::settings;
-use groupcache_e2e::sources::Sources;
-use groupcache_e2e::versions::{self, Version, Versions};
+use groupcache_e2e::trial::Trial;
+use groupcache_e2e::versions::{self, Version};
 use groupcache_e2e::wait::{self, Seen};
 use groupcache_e2e::watch::Watch;
 use serde_json::Value;
@@ -23,37 +20,27 @@ use serde_json::Value;
 /// Nodes that are ready at any moment.
 const LEAST: u64 = 2;
 const LIMIT: Duration = Duration::from_secs(120);
-const LOAD: [&str; 6] = ["--group", "unicode", "--keys", "1000", "--callers=16", "--until-signal"];
 
 /// Turned red by: an operator that forgets with its process which pods are left or how far the ring has settled and so takes two nodes
 /// at a time, one that counts versions from what it remembers, or a Lease that nobody takes over.
 #[test]
 fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
     scenario("operator_killed", |kubectl| -> Result<String> {
-        let machines = Machines::of_the_cluster()?;
-        let sources = Sources::start(&machines)?;
-        let cluster = CacheCluster::up(kubectl, &sources.wanted())?;
+        let trial = Trial::begin(kubectl, |_| {})?;
+        let cluster = &trial.cluster;
         let before = cluster.pods()?;
-        let fleet = Fleet::follow(kubectl, before.len())?;
-        let versions = Versions::watch(kubectl, &machines, &fleet)?;
-        let check = sources.check(&fleet)?;
-        let load = PodLoad::start(kubectl, "callers", &cluster.address(), &LOAD)?;
-        load::wait_running(|| Ok(sources.keys.loads()))?;
 
         let ready = Watch::begin(kubectl, "ready", &["statefulset", NAME], "{.status.readyReplicas}")?;
         let from = versions::of_ledger(kubectl)?;
         kubectl.run(&["annotate", "cc", NAME, "groupcache.dev/restartedAt=now"])?;
         let (points, seen) = match settings::number("POINTS") {
-            Some(points) => at_steps(kubectl, &cluster, from, points)?,
-            None => at_two_points(kubectl, &cluster, &before)?,
+            Some(points) => at_steps(kubectl, cluster, from, points)?,
+            None => at_two_points(kubectl, cluster, &before)?,
         };
         let killed = Instant::now();
         cluster.wait_all_replaced(&before)?;
         cluster.wait_converged(3)?;
         let took = killed.elapsed();
-        let (report, verdict) = (load.stop()?, check.end());
-        report.demand_no_errors("while the operator was killed in a rollout")?;
-        verdict.demand_none_stale()?;
         let least = ready.numbers().into_iter().min();
         ensure!(
             least == Some(LEAST),
@@ -65,11 +52,9 @@ fn an_operator_killed_in_a_rollout_goes_on_where_it_was() {
         let twice = seen.iter().find(|pod| !among(&before, pod) && !among(&after, pod));
         ensure!(twice.is_none(), "{twice:?} was replaced twice: {after:?}");
         Ok(format!(
-            "killed {points}: the rest of the rollout converged in {}; {}; {}; {}",
+            "killed {points}: the rest of the rollout converged in {}; {}",
             spelled(took),
-            report.told(),
-            versions.end()?,
-            verdict.words()
+            trial.end("while the operator was killed in a rollout")?
         ))
     });
 }

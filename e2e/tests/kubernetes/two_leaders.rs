@@ -6,22 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use groupcache_e2e::audit::{self, Write};
-use groupcache_e2e::cachecluster::{CacheCluster, NAME, Wanted};
-use groupcache_e2e::fleet::Fleet;
-use groupcache_e2e::load::{self, PodLoad};
-use groupcache_e2e::machines::Machines;
+use groupcache_e2e::cachecluster::NAME;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::operator::Operator;
 use groupcache_e2e::program;
 use groupcache_e2e::scenario::spelled;
-use groupcache_e2e::sources::Sources;
+use groupcache_e2e::spawned::Spawned;
 use groupcache_e2e::stopped::Stopped;
 use groupcache_e2e::stuck::Stuck;
-use groupcache_e2e::versions::{self, Version, Versions};
+use groupcache_e2e::trial::Trial;
+use groupcache_e2e::versions::{self, Version};
 use groupcache_e2e::wait::{self, Seen};
 use groupcache_e2e::watch::Watch;
 
-const LOAD: [&str; 6] = ["--group", "unicode", "--keys", "1000", "--callers=16", "--until-signal"];
 /// Groups that nobody asks: with them the ledger is by far the largest that the operator writes.
 const FILLERS: [&str; 8] = [
     "filler-0-that-makes-the-ledger-larger-than-other-requests-are",
@@ -41,79 +38,63 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[test]
 fn what_a_deposed_operator_had_under_way_is_refused() {
     scenario("two_leaders", |kubectl| -> Result<String> {
-        let machines = Machines::of_the_cluster()?;
-        let sources = Sources::start(&machines)?;
-        let mut wanted = Wanted { max_bytes: "4Mi", ..sources.wanted() };
-        wanted.groups.extend(FILLERS.map(|name| (name, 3600)));
-        let cluster = CacheCluster::up(kubectl, &wanted)?;
-        let fleet = Fleet::follow(kubectl, 3)?;
-        let versions = Versions::watch(kubectl, &machines, &fleet)?;
+        let mut trial = Trial::begin(kubectl, |wanted| {
+            wanted.max_bytes = "4Mi";
+            wanted.groups.extend(FILLERS.map(|name| (name, 3600)));
+        })?;
         let ledger =
             Watch::begin(kubectl, "ledger", &["configmap", &format!("{NAME}-ledger")], "{.data.version}")?;
-        let check = sources.check(&fleet)?;
-        let load = PodLoad::start(kubectl, "callers", &cluster.address(), &LOAD)?;
-        load::wait_running(|| Ok(sources.keys.loads()))?;
-
         let deposed = Operator::leader()?;
         let ((machine, address), restarts) = (Operator::place(&deposed)?, Operator::restarts(&deposed)?);
-        let process = format!("POD_NAME={deposed}");
-        let before = versions::of_ledger(kubectl)?;
-        let stuck = Stuck::large_requests(&machines, &machine, address)?;
-        change(&cluster, &mut wanted)?;
+        let (process, words) = (format!("POD_NAME={deposed}"), Operator::listen(&deposed)?);
+        let stuck = Stuck::large_requests(&trial.machines, &machine, address)?;
+        change(&mut trial)?;
         let bytes = stuck.wait(&process)?;
         let stopped = Stopped::container(&process)?;
         let began = Instant::now();
-        ensure!(
-            versions::of_ledger(kubectl)? == before,
-            "the ledger was written, though what was sent is stuck"
-        );
+        let before = versions::of_ledger(kubectl)?;
         let successor = Operator::wait_successor(&deposed)?;
         let taken_over = began.elapsed();
         versions::wait_ledger_above(kubectl, before)?;
         // In the midst of what the successor does about it, and before its liveness probe ends the one that is stopped.
-        let old = cluster.pods()?.swap_remove(1);
+        let old = trial.cluster.pods()?.swap_remove(1);
         kubectl.run(&["delete", "pod", &old.name, "--wait=false"])?;
         let moment = moment()?;
         drop(stuck);
         wait_late_write(address, &moment)?;
         let arrived = began.elapsed();
-        change(&cluster, &mut wanted)?;
+        change(&mut trial)?;
         drop(stopped);
-        let noticed = wait_ended(&deposed, restarts, &successor)?;
-        cluster.wait_replaced(&old)?;
-        wanted.groups.push(("second", 3600));
-        cluster.change(&wanted)?;
-        cluster.wait_converged(3)?;
+        let noticed = wait_ended((&deposed, restarts), &words, &successor)?;
+        trial.cluster.wait_replaced(&old)?;
+        trial.wanted.groups.push(("second", 3600));
+        trial.change()?;
+        trial.cluster.wait_converged(3)?;
 
-        let (report, verdict) = (load.stop()?, check.end());
-        report.demand_no_errors("while two operators took themselves for the leader")?;
-        verdict.demand_none_stale()?;
         Ok(format!(
             "the leader stopped with {bytes} bytes of the ledger under way: another one after {}, the bytes arrived after {}; it went on and ended \
-             {} later, {}; the ledger only rose, {}; {}; {}; {}",
+             {} later, {}; the ledger only rose, {}; {}",
             spelled(taken_over),
             spelled(arrived),
             spelled(noticed),
             late_writes(address, &moment)?,
             risen(&ledger)?,
-            report.told(),
-            versions.end()?,
-            verdict.words()
+            trial.end("while two operators took themselves for the leader")?
         ))
     });
 }
 
 /// Changes a group's ttl, and with it nothing but the ledger.
-fn change(cluster: &CacheCluster<'_>, wanted: &mut Wanted) -> Result<()> {
-    wanted.groups[0].1 += 1;
-    cluster.change(wanted)
+fn change(trial: &mut Trial<'_>) -> Result<()> {
+    trial.wanted.groups[0].1 += 1;
+    trial.change()
 }
 
 /// Waits until the operator that was deposed has ended as one that knows it; answers how long that took.
-fn wait_ended(deposed: &str, restarts: u64, successor: &str) -> Result<Duration> {
+fn wait_ended((deposed, restarts): (&str, u64), words: &Spawned, successor: &str) -> Result<Duration> {
     let began = Instant::now();
-    let words = Operator::wait_restarted(deposed, restarts)?;
-    let noticed = began.elapsed();
+    Operator::wait_restarted(deposed, restarts)?;
+    let (noticed, words) = (began.elapsed(), words.said());
     ensure!(words.contains("no longer leads"), "{deposed} ended with other words: {words}");
     ensure!(Operator::leader()? == successor, "{successor} led and does not any more");
     Ok(noticed)

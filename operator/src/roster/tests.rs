@@ -288,6 +288,13 @@ async fn probes_that_fail_one_after_the_other_take_nobodys_keys_either() {
     assert_eq!(world.after(moment).sees(&none), "a=Active b=Active c=Active");
     assert_eq!(world.after(GUARD_PATIENCE).sees(&none), "a=Active b=Active c=Active");
 
+    // They come back in the same way: the last of them has its time anew, once.
+    let last = [none[0].clone(), ready[1].clone(), ready[2].clone()];
+    world.sees(&[none[0].clone(), none[1].clone(), ready[2].clone()]);
+    assert_eq!(world.after(moment).sees(&last), "a=Active b=Active c=Active");
+    assert_eq!(world.last.look_again_in, Some(HOLD_DOWN));
+    assert_eq!(world.after(HOLD_DOWN).sees(&last), "a=Joining b=Active c=Active");
+
     // One that alone does not serve has nothing to do with them.
     let mut world = World::active(&["a", "b", "c"]);
     world.sees(&none);

@@ -61,7 +61,7 @@ impl World {
             outdated: 0,
             endpoints: names.iter().map(|name| endpoint(name)).collect(),
             members,
-            configuration: Configuration::default(),
+            configuration: Configuration { staleness_bound_ms: 5000, ..Configuration::default() },
             reports: names.iter().map(|name| ((*name).to_owned(), report())).collect(),
             guarded: Vec::new(),
             unmade: Vec::new(),
@@ -238,6 +238,14 @@ fn pods_and_members_that_are_not_as_asked_for_turn_what_is_about_them() {
             "the spec is faulty",
             World::well().with(|w| w.faults = vec!["x".into()]),
             &["ConfigurationApplied=False/Invalid"],
+        ),
+        (
+            "the spec is faulty from the first",
+            World::well().with(|w| {
+                w.faults = vec!["x".into()];
+                w.configuration = Configuration::default();
+            }),
+            &["Available=False/NeverConfigured", "ConfigurationApplied=False/Invalid"],
         ),
         (
             "a node is not ready",
