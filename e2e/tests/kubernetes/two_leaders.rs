@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use groupcache_e2e::audit::{self, Write};
 use groupcache_e2e::cachecluster::NAME;
+use groupcache_e2e::kubectl::Kubectl;
 use groupcache_e2e::namespace::scenario;
 use groupcache_e2e::operator::Operator;
 use groupcache_e2e::program;
@@ -30,6 +31,8 @@ const FILLERS: [&str; 8] = [
     "filler-6-that-makes-the-ledger-larger-than-other-requests-are",
     "filler-7-that-makes-the-ledger-larger-than-other-requests-are",
 ];
+/// A leader that has written nothing for so long has nothing to write: what it waits for within a reconcile takes less.
+const QUIET: &str = "8 seconds ago";
 /// By then a kernel has sent again what was lost: the pauses between its tries double, and the operator's liveness probe ends it after some 55 s.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,7 @@ fn what_a_deposed_operator_had_under_way_is_refused() {
         let deposed = Operator::leader()?;
         let ((machine, address), restarts) = (Operator::place(&deposed)?, Operator::restarts(&deposed)?);
         let (process, words) = (format!("POD_NAME={deposed}"), Operator::listen(&deposed)?);
+        wait_quiet(kubectl, address)?;
         let stuck = Stuck::large_requests(&trial.machines, &machine, address)?;
         change(&mut trial)?;
         let bytes = stuck.wait(&process)?;
@@ -59,7 +63,7 @@ fn what_a_deposed_operator_had_under_way_is_refused() {
         // In the midst of what the successor does about it, and before its liveness probe ends the one that is stopped.
         let old = trial.cluster.pods()?.swap_remove(1);
         kubectl.run(&["delete", "pod", &old.name, "--wait=false"])?;
-        let moment = moment()?;
+        let moment = moment("now")?;
         drop(stuck);
         wait_late_write(address, &moment)?;
         let arrived = began.elapsed();
@@ -84,6 +88,16 @@ fn what_a_deposed_operator_had_under_way_is_refused() {
     });
 }
 
+/// Waits until the leader has nothing to write: not for this cluster, and not for one that another scenario has left behind.
+fn wait_quiet(kubectl: &Kubectl, address: IpAddr) -> Result<()> {
+    wait::until("a leader that has nothing to write", LIMIT, || {
+        let clusters = kubectl.run(&["get", "cc", "--all-namespaces", "--output", "name"])?.lines().count();
+        let writes = audit::writes_since(&address.to_string(), &moment(QUIET)?)?;
+        let quiet = clusters == 1 && writes.is_empty();
+        Ok(if quiet { Seen::Reached(()) } else { Seen::NotYet(format!("{clusters} clusters, {writes:?}")) })
+    })
+}
+
 /// Changes a group's ttl, and with it nothing but the ledger.
 fn change(trial: &mut Trial<'_>) -> Result<()> {
     trial.wanted.groups[0].1 += 1;
@@ -100,9 +114,10 @@ fn wait_ended((deposed, restarts): (&str, u64), words: &Spawned, successor: &str
     Ok(noticed)
 }
 
-/// Now, as the audit log spells it.
-fn moment() -> Result<String> {
-    let said = program::output(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%S.%6NZ"]), None)?;
+/// A moment, as `date` takes it, as the audit log spells it.
+fn moment(when: &str) -> Result<String> {
+    let format = "+%Y-%m-%dT%H:%M:%S.%6NZ";
+    let said = program::output(Command::new("date").args(["--utc", "--date", when, format]), None)?;
     Ok(said.trim().to_owned())
 }
 
