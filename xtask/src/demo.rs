@@ -78,7 +78,7 @@ pub(crate) fn run(command: &DemoCommand, progress: &Progress) -> Result<()> {
     let columns = target.kubectl(&["get", "cc", NAME])?;
     println!("\n{columns}\n{}", account.table());
     account.verdict()?;
-    println!("{}", target.next_commands(COLD_KEY));
+    println!("{}", target.next_commands(COLD_KEY, &images));
     Ok(())
 }
 

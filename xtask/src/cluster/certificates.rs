@@ -106,6 +106,8 @@ fn write_certificates(plan: &Plan, state: &Path) -> Result<String> {
 
 fn kubeconfig(cluster: &str, server: &str, ca_pem: &str, token: &str) -> String {
     let ca = base64(ca_pem.as_bytes());
+    // In quotes: a cluster may be called y, which YAML takes for a truth.
+    let cluster = format!("\"{cluster}\"");
     format!(
         "apiVersion: v1\nkind: Config\n\
          clusters:\n- name: {cluster}\n  cluster:\n    server: {server}\n    certificate-authority-data: {ca}\n\
@@ -166,6 +168,11 @@ mod tests {
         ] {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
+    }
+
+    #[test]
+    fn a_cluster_may_be_called_what_yaml_takes_for_something_else() {
+        assert!(kubeconfig("y", "https://a", "", "t").ends_with("current-context: \"y\"\n"));
     }
 
     #[test]

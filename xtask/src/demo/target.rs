@@ -153,8 +153,8 @@ impl Target {
         ])
     }
 
-    /// What a user may type next.
-    pub(crate) fn next_commands(&self, key: &str) -> String {
+    /// What a user may type next, or paste in one go.
+    pub(crate) fn next_commands(&self, key: &str, images: &Images) -> String {
         let (setup, down) = match self {
             Self::Local(cluster) => (cluster.shell_setup(), "cargo xtask demo --down".to_owned()),
             Self::Context { name, .. } => (
@@ -165,13 +165,18 @@ impl Target {
         format!(
             "The cluster stays up. Next:\n\n  \
              {setup}\n  \
-             kubectl port-forward service/quickstart-lb 8080 &\n  \
-             curl http://127.0.0.1:8080/v1/groups/unicode/keys/{key}              # a value\n  \
-             curl -X DELETE http://127.0.0.1:8080/v1/groups/unicode/keys/{key}    # gone from every node\n  \
+             kubectl port-forward service/quickstart-lb 8080 >/dev/null &\n  \
+             url=http://127.0.0.1:8080/v1/groups/unicode/keys/{key}\n  \
+             curl -sS --retry 20 --retry-connrefused -w '\\n' $url                   # a value, once the port is open\n  \
+             curl -X DELETE $url                                                    # gone from every node\n  \
+             kill $!\n  \
+             kubectl run ctl --quiet --rm --attach --restart=Never --image={ctl} -- --address=quickstart:8080 describe\n  \
              kubectl scale cc/quickstart --replicas=5                               # the ring grows\n  \
-             kubectl get cc quickstart --watch                                      # and converges\n  \
-             {down:<71}# removes every trace\n\n\
-             A loader of your own: docs/your-own-loader.md"
+             kubectl wait cc/quickstart --for=jsonpath='{{.status.readyReplicas}}'=5 --timeout=2m\n  \
+             kubectl wait cc/quickstart --for=condition=RingConverged               # and converges\n\n\
+             A loader of your own: docs/your-own-loader.md\n\
+             To remove every trace: {down}",
+            ctl = images.ctl,
         )
     }
 }
