@@ -134,9 +134,11 @@ impl Args {
     /// # Errors
     /// If a fixed membership cannot be read.
     pub fn into_config(self) -> anyhow::Result<Config> {
+        let name = self.name.unwrap_or_default();
         let fixed = match &self.members {
             Some(members) => Some(
-                fixed::snapshot(members, self.config.as_deref()).context("making the fixed membership")?,
+                fixed::snapshot(&name, members, self.config.as_deref())
+                    .context("making the fixed membership")?,
             ),
             None => None,
         };
@@ -144,7 +146,7 @@ impl Args {
             fixed::check_access(fixed, self.token_dir.is_some())?;
         }
         Ok(Config {
-            name: self.name.unwrap_or_default(),
+            name,
             pod_uid: self.pod_uid,
             data_address: self.data_address,
             cluster_address: self.cluster_address,

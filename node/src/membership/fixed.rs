@@ -18,17 +18,21 @@ pub const VERSION: Version = Version::new(1, 1);
 /// The cluster uid of a fixed membership.
 pub const CLUSTER_UID: &str = "fixed";
 
-/// The snapshot of a list such as `a=10.0.0.1:8081,b=10.0.0.2:8081` and the groups and loaders of a file.
+/// The snapshot of a list such as `a=10.0.0.1:8081,b=10.0.0.2:8081`, in which this node is, and the groups and loaders of a file.
 ///
 /// # Errors
-/// With every fault, if the list or the file is not sound.
-pub fn snapshot(members: &str, file: Option<&Path>) -> anyhow::Result<SignedSnapshot> {
+/// With every fault, if the list or the file is not sound. Nobody could take a node in later that the list does not name.
+pub fn snapshot(me: &str, members: &str, file: Option<&Path>) -> anyhow::Result<SignedSnapshot> {
     let mut list = Vec::new();
     for member in members.split(',').map(str::trim).filter(|member| !member.is_empty()) {
         let Some((name, address)) = member.split_once('=') else {
             bail!("the member {member:?} is not name=host:port");
         };
         list.push(Member::active(name, address));
+    }
+    if !list.iter().any(|member| member.name == me) {
+        let names: Vec<_> = list.iter().map(|member| member.name.as_str()).collect();
+        bail!("this node, {me:?}, is not among the members ({}): name it in the list, too", names.join(", "));
     }
     let configuration = match file {
         Some(path) => {
@@ -315,9 +319,16 @@ mod tests {
     fn mistakes_are_told() {
         let error = parse(r#"{"groups": [], "loaders": [], "typo": 1}"#).unwrap_err();
         assert!(error.to_string().contains("typo"), "{error}");
-        let error = snapshot("a=h:1,b", None).unwrap_err();
+        let error = snapshot("a", "a=h:1,b", None).unwrap_err();
         assert!(error.to_string().contains("\"b\" is not name=host:port"), "{error}");
-        let error = snapshot("a=h:1,a=h:2", None).unwrap_err();
+        let error = snapshot("a", "a=h:1,a=h:2", None).unwrap_err();
         assert!(error.to_string().contains("a stands twice"), "{error}");
+    }
+
+    #[test]
+    fn a_node_that_is_not_among_its_members_is_refused() {
+        let error = snapshot("a", "b=h:1,c=h:2", None).unwrap_err();
+        assert!(error.to_string().contains("\"a\", is not among the members (b, c)"), "{error}");
+        snapshot("a", "b=h:1,a=h:2", None).unwrap();
     }
 }
