@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use groupcache_process::admin::Admin;
 use groupcache_process::build_info;
 use groupcache_process::process_metrics::ProcessMetrics;
@@ -27,7 +27,6 @@ use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::applied;
 use crate::args::Args;
@@ -183,16 +182,7 @@ async fn control(
         failures: Mutex::default(),
     });
     let forgetful = Arc::clone(&context);
-    let controller = controller(&args, &client, wakes(nodes_wake));
-    let clusters = controller.store();
-    let _listing = AbortOnDropHandle::new(tokio::spawn(async move {
-        if clusters.wait_until_ready().await.is_ok() {
-            listed.met();
-            // It holds for as long as somebody has it.
-            std::future::pending::<()>().await;
-        }
-    }));
-    controller
+    controller(&args, &client, wakes(nodes_wake), listed)
         .owns_stream(kept(api::<Service>(&args, &client), services_writer))
         .owns_stream(kept(api::<StatefulSet>(&args, &client), statefulsets_writer))
         .owns_stream(kept(api::<PodDisruptionBudget>(&args, &client), budgets_writer))
@@ -231,10 +221,20 @@ fn controller(
     args: &Args,
     client: &Client,
     wakes: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
+    listed: Condition,
 ) -> Controller<Guarded> {
     let of_ring = ours().timeout(WATCH_SECONDS);
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(args.concurrency);
-    Controller::new(api(args, client), watcher::Config::default())
+    let (store, writer) = reflector::store();
+    // Not by waiting for the store: of several who do, one is woken, and the controller is one of them.
+    let clusters = reflector(writer, watcher(api(args, client), watcher::Config::default()))
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                listed.met();
+            }
+        })
+        .applied_objects();
+    Controller::for_stream(clusters, store)
         .with_config(config)
         .owns(api::<ConfigMap>(args, client), ours())
         .watches(api::<EndpointSlice>(args, client), of_ring.clone(), |slice| of_label(&slice))
