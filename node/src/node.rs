@@ -217,8 +217,8 @@ fn first_snapshot(
     Ok(())
 }
 
-/// Ready means: has a membership that contains this node, and is not leaving by it.
-async fn tend(condition: Condition, membership: Arc<Membership>) {
+/// Tends a condition of readiness: it holds while there is a membership that contains this node, and by which it does not leave.
+pub async fn tend(condition: Condition, membership: Arc<Membership>) {
     let mut in_force = membership.subscribe();
     loop {
         if let Some(now) = in_force.borrow_and_update().clone() {

@@ -17,6 +17,7 @@ use groupcache_node::loader::Loaders;
 use groupcache_node::loader::room::Room;
 use groupcache_node::membership::{Identity, Membership};
 use groupcache_node::metrics::Metrics;
+use groupcache_node::node;
 use groupcache_node::transport::control::Control;
 use groupcache_node::transport::listener::{self, End, Limits};
 use groupcache_node::transport::outgoing::Outgoing;
@@ -24,7 +25,6 @@ use groupcache_node::transport::peers::TonicPeers;
 use groupcache_node::transport::{doors, secured};
 use groupcache_process::readiness::Readiness;
 use groupcache_process::shutdown::Shutdown;
-use groupcache_ring::State;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -97,20 +97,12 @@ impl Light {
     /// Serves until it is to end, and drains.
     pub(crate) async fn run(self) {
         let member = self.readiness.condition("membership", "no snapshot has been applied yet");
-        let mut in_force = self.membership.subscribe();
-        loop {
-            let state = in_force.borrow_and_update().as_ref().and_then(|now| now.view.my_state());
-            match state {
-                Some(State::Joining | State::Active) => member.met(),
-                Some(State::Draining) | None => member.unmet("not in the ring, or leaving it"),
-            }
-            tokio::select! {
-                changed = in_force.changed() => if changed.is_err() { break },
-                () = self.shutdown.draining() => break,
-            }
+        tokio::select! {
+            // What it no longer tends does not hold.
+            () = node::tend(member, self.membership) => {}
+            () = self.shutdown.draining() => {}
         }
         self.control.drain();
-        member.unmet("draining");
         tokio::select! {
             () = sleep(self.drain_delay) => {}
             () = self.shutdown.aborted() => {}

@@ -125,7 +125,7 @@ const LAWS: &[Law] = &[
     },
     Law {
         krate: "scale",
-        may: &["crds", "group", "node", "process", "ring"],
+        may: &["crds", "group", "node", "process"],
         never: &["groupcache-operator"],
         why: "the operator it measures is the program, as it is shipped",
     },
